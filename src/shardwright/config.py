@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import os
 import re
 import tomllib
@@ -60,7 +61,8 @@ def format_duration(duration: timedelta) -> str:
     return f"{milliseconds}ms"
 
 
-def _parse_url(text: object) -> DatabaseUrl:
+def parse_url(text: object) -> DatabaseUrl:
+    """The URL; ValueError, whose message shows no secret, for anything else."""
     if isinstance(text, DatabaseUrl):
         return text
     if not isinstance(text, str):
@@ -69,11 +71,11 @@ def _parse_url(text: object) -> DatabaseUrl:
 
 
 def _parse_control(text: object) -> DatabaseUrl | None:
-    return None if text in (None, EMBEDDED) else _parse_url(text)
+    return None if text in (None, EMBEDDED) else parse_url(text)
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
-Url = Annotated[DatabaseUrl, BeforeValidator(_parse_url)]
+Url = Annotated[DatabaseUrl, BeforeValidator(parse_url)]
 Name = Annotated[str, StringConstraints(min_length=1)]
 
 
@@ -89,9 +91,9 @@ class FleetSection(_Section):
     set: Annotated[str, StringConstraints(pattern=SHARD_NAME)] = "main"
     environment: Environment = "production"
     seed: Name | None = None
-    version_table: Annotated[
-        str, StringConstraints(pattern=r"^[A-Za-z_][\w$]{0,62}(\.[A-Za-z_][\w$]{0,62})?$")
-    ] = "alembic_version"
+    version_table: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w$]{0,62}(\.[A-Za-z_][\w$]{0,62})?$")] = (
+        "alembic_version"
+    )
 
 
 class ShardSection(_Section):
@@ -165,9 +167,7 @@ class Config(_Section):
     @property
     def shards(self) -> tuple[Shard, ...]:
         """The shards it names, in the file's order; none where the fleet is embedded."""
-        return tuple(
-            Shard(name, section.url, section.labels) for name, section in self.shard_sections.items()
-        )
+        return tuple(Shard(name, section.url, section.labels) for name, section in self.shard_sections.items())
 
     @property
     def is_disposable(self) -> bool:
@@ -190,9 +190,7 @@ def find_file(explicit: Path | None = None, *, start: Path | None = None) -> Pat
         if (folder / FILE_NAME).is_file():
             return folder / FILE_NAME
         pyproject = folder / "pyproject.toml"
-        if pyproject.is_file() and "[tool.shardwright" in pyproject.read_text(
-            encoding="utf-8", errors="replace"
-        ):
+        if pyproject.is_file() and "[tool.shardwright" in pyproject.read_text(encoding="utf-8", errors="replace"):
             return pyproject
     raise errors.ConfigNotFound(place=str(start))
 
@@ -234,9 +232,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
 def _expand(value: Any, file: Path, key: str, problems: list[errors.ConfigError]) -> Any:
     """`value` with `${NAME}` replaced in every string below it; what is not set goes to `problems`."""
     if isinstance(value, dict):
-        return {
-            name: _expand(below, file, f"{key}.{name}".lstrip("."), problems) for name, below in value.items()
-        }
+        return {name: _expand(below, file, f"{key}.{name}".lstrip("."), problems) for name, below in value.items()}
     if isinstance(value, list):
         return [_expand(below, file, f"{key}[{place}]", problems) for place, below in enumerate(value)]
     if not isinstance(value, str):
@@ -256,16 +252,12 @@ def _explain(error: ValidationError, file: Path) -> Iterator[errors.ConfigError]
         location = tuple(part for part in detail["loc"] if part != "[key]")
         key = ".".join(str(part) for part in location)
         if detail["type"] == "extra_forbidden":
-            yield errors.UnknownKey(
-                file=str(file), key=key, known=_known_keys(location), guess=_guess(location)
-            )
+            yield errors.UnknownKey(file=str(file), key=key, known=_known_keys(location), guess=_guess(location))
         elif detail["type"] == "missing":
             yield errors.MissingKey(file=str(file), key=key)
         else:
             reason = detail["msg"].removeprefix("Value error, ")
-            secret = isinstance(detail["input"], str) and (
-                "://" in detail["input"] or location[-1:] == ("url",)
-            )
+            secret = isinstance(detail["input"], str) and ("://" in detail["input"] or location[-1:] == ("url",))
             shown = "" if secret or isinstance(detail["input"], dict) else f"{detail['input']!r}: "
             yield errors.BadValue(file=str(file), key=key, reason=shown + reason)
 
@@ -306,3 +298,47 @@ def _duplicates(config: Config, file: Path) -> Iterator[errors.ConfigError]:
 def environments() -> tuple[str, ...]:
     """The values `fleet.environment` may have."""
     return get_args(Environment)
+
+
+@dataclass(frozen=True)
+class FleetConfig:
+    """A fleet with every URL known: what the rooms work with, wherever its shards come from."""
+
+    config: Config
+    control: DatabaseUrl
+    shards: tuple[Shard, ...]
+
+    @property
+    def shard_set(self) -> str:
+        """The name of its shard set."""
+        return self.config.fleet.set
+
+    def select(self, expression: str | None) -> tuple[Shard, ...]:
+        """The shards that a comma-separated list of names, patterns (`eu_*`) and labels (`region=eu`) chooses.
+
+        All where it is None. Raises NoSuchShard where a part chooses none, NoShards where the fleet has none.
+        """
+        if not self.shards:
+            raise errors.NoShards(file=str(self.config.file))
+        if expression is None:
+            return self.shards
+        chosen: set[str] = set()
+        for part in filter(None, (part.strip() for part in expression.split(","))):
+            found = {shard.name for shard in self.shards if _matches(shard, part)}
+            if not found:
+                raise errors.NoSuchShard(name=part, known=self._names())
+            chosen |= found
+        if not chosen:
+            raise errors.NoSuchShard(name=expression, known=self._names())
+        return tuple(shard for shard in self.shards if shard.name in chosen)
+
+    def _names(self) -> str:
+        names = [shard.name for shard in self.shards]
+        return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+
+
+def _matches(shard: Shard, part: str) -> bool:
+    label, equals, value = part.partition("=")
+    if equals:
+        return shard.labels.get(label) == value
+    return fnmatch.fnmatchcase(shard.name, part)

@@ -88,10 +88,7 @@ class DatabaseUrl:
         return replace(self, database=database)
 
     def _render(self, *, scheme: str, secrets: bool) -> str:
-        query = [
-            (key, value if secrets or key not in _SECRET_PARAMETERS else "***")
-            for key, value in self.parameters
-        ]
+        query = [(key, value if secrets or key not in _SECRET_PARAMETERS else "***") for key, value in self.parameters]
         user = quote(self.user, safe="") if self.user else ""
         if self.password:
             user += ":" + (quote(self.password, safe="") if secrets else "***")

@@ -8,15 +8,16 @@
     ├── EmbeddedError                a local PostgreSQL cluster
     ├── ControlError                 the control database
     ├── HistoryError                 the Alembic history
-    ├── Refused                      a guard said no
-    └── ShardError                   one shard; ends up in that shard's result, never stops the others
+    └── Refused                      a guard said no; nothing was changed
 
+What goes wrong on one shard is no exception: it is that shard's result, and never stops the others.
 Each class carries its fields, the fact (a template over them) and the cure (a command the reader can run).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -170,17 +171,268 @@ class ConfigErrors(ConfigError):
 class EmbeddedError(ShardwrightError):
     """A local PostgreSQL cluster could not be found, made, started or stopped."""
 
-    reason: str
-    fact = "{reason}"
 
+@dataclass(eq=False)
+class BinariesNotFound(EmbeddedError):
+    """No PostgreSQL server binaries that can be used are on this machine."""
 
-# --- one shard --------------------------------------------------------------------------------
+    looked_at: str
+    fact = "no PostgreSQL 15 or newer was found to run locally; looked at: {looked_at}"
+    cure = "pip install 'shardwright[embedded]'"
 
 
 @dataclass(eq=False)
-class ShardError(ShardwrightError):
-    """Something about one shard; the fleet's other shards are not concerned."""
+class BinariesUnusable(EmbeddedError):
+    """The folder of binaries that was asked for cannot be used; no other is taken in its place."""
 
-    shard: str
+    source: str
+    path: Path
     reason: str
-    fact = "shard {shard}: {reason}"
+    fact = "{source} names {path}, but {reason}"
+    cure = "unset SHARDWRIGHT_PG_BIN && pip install 'shardwright[embedded]'"
+
+
+@dataclass(eq=False)
+class DirectoryNotPrivate(EmbeddedError):
+    """A folder of a cluster that somebody else owns or can enter: they could pose as the server."""
+
+    path: Path
+    reason: str
+    fact = "{path} is not safe to run a PostgreSQL server in: {reason}"
+    cure = "mv '{path}' '{path}.moved-away'"
+
+
+@dataclass(eq=False)
+class DirectoryOutOfReach(EmbeddedError):
+    """The account that runs the server for root cannot get into the cluster's folder."""
+
+    path: Path
+    account: str
+    fact = "{path} is out of reach for the account {account}, which runs PostgreSQL in root's stead"
+    cure = "export SHARDWRIGHT_STATE=/var/lib/shardwright"
+
+
+@dataclass(eq=False)
+class ClusterOfOtherVersion(EmbeddedError):
+    """The cluster was made by another major version than the binaries found."""
+
+    directory: Path
+    made_by: str
+    found: int
+    fact = "the cluster in {directory} was made by PostgreSQL {made_by}, the binaries found are {found}"
+    cure = "shardwright dev down --destroy && shardwright dev up"
+
+
+@dataclass(eq=False)
+class ClusterNotStarted(EmbeddedError):
+    """A server could not be made or started; `log_tail` is what it said last."""
+
+    directory: Path
+    reason: str
+    log: Path
+    log_tail: str = ""
+    fact = "the PostgreSQL server in {directory} did not start: {reason}\n{log_tail}"
+    cure = "tail -n 50 '{log}'"
+
+
+@dataclass(eq=False)
+class ClusterNotStopped(EmbeddedError):
+    """Processes of a server outlived even SIGKILL."""
+
+    directory: Path
+    processes: str
+    fact = "the PostgreSQL server in {directory} did not stop; still there: process {processes}"
+    cure = "ps -o pid,stat,wchan,command -p {processes}"
+
+
+@dataclass(eq=False)
+class ClustersFailed(EmbeddedError):
+    """Of several clusters, those that could not be started or stopped; the others were."""
+
+    failures: dict[str, EmbeddedError]
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name}: {error}" for name, error in self.failures.items())
+
+    @property
+    def hint(self) -> str:
+        """The first of the failures' hints."""
+        return next((error.hint for error in self.failures.values() if error.hint), "")
+
+
+@dataclass(eq=False)
+class NoLocalFleet(EmbeddedError):
+    """The configuration asks for an embedded fleet that was never brought up."""
+
+    file: str
+    fact = "{file} asks for an embedded fleet, and none has been made yet"
+    cure = "shardwright dev up"
+
+
+@dataclass(eq=False)
+class LayoutUnreadable(EmbeddedError):
+    """layout.json is not what this version of Shardwright wrote."""
+
+    path: Path
+    reason: str
+    fact = "{path} cannot be read: {reason}"
+    cure = "mv '{path}' '{path}.broken'"
+
+
+@dataclass(eq=False)
+class LayoutCannotShrink(EmbeddedError):
+    """Fewer shards or clusters were asked for than hold data."""
+
+    what: str
+    wanted: int
+    present: int
+    fact = "there are {present} local {what} already, {wanted} were asked for, and none is taken away silently"
+    cure = "shardwright dev down --destroy"
+
+
+# --- control database -------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class ControlError(ShardwrightError):
+    """The control database can't serve this command."""
+
+
+@dataclass(eq=False)
+class ControlUnavailable(ControlError):
+    """The control database can't be reached, read or written."""
+
+    url: str
+    reason: str
+    fact = "the control database {url} is not available: {reason}"
+    cure = "check fleet.control in shardwright.toml, then: shardwright shards check"
+
+
+@dataclass(eq=False)
+class ControlTooNew(ControlError):
+    """The control schema was upgraded by a newer version of the tool."""
+
+    present: int
+    known: int
+    fact = "the control schema is at version {present}, this shardwright knows {known}"
+    cure = "pip install --upgrade shardwright"
+
+
+@dataclass(eq=False)
+class NoSuchRun(ControlError):
+    """The ledger has no run of that number."""
+
+    run: int
+    fact = "the ledger has no run {run}"
+    cure = "shardwright runs"
+
+
+# --- Alembic history --------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class HistoryError(ShardwrightError):
+    """The Alembic script directory can't be used as it is."""
+
+    directory: str
+
+
+@dataclass(eq=False)
+class NoMigrations(HistoryError):
+    """The script directory is not there, or is none."""
+
+    reason: str
+    fact = "{directory} is not an Alembic script directory: {reason}"
+    cure = "shardwright init, or set fleet.migrations in shardwright.toml"
+
+
+@dataclass(eq=False)
+class HistoryBroken(HistoryError):
+    """The revisions can't be loaded: a file fails on import, a parent is missing, two have the same id."""
+
+    reason: str
+    fact = "the revisions in {directory} can't be loaded: {reason}"
+    cure = "alembic history   shows the same error with its traceback"
+
+
+@dataclass(eq=False)
+class SeveralHeads(HistoryError):
+    """`head` was asked for, and the history has more than one."""
+
+    heads: str
+    fact = "{directory} has several heads: {heads}"
+    cure = "alembic merge heads, or: shardwright migrate heads"
+
+
+@dataclass(eq=False)
+class NoSuchRevision(HistoryError):
+    """A revision was named that the history does not have, or that names several."""
+
+    revision: str
+    reason: str
+    fact = "no revision {revision!r} in {directory}: {reason}"
+    cure = "alembic history   lists what is there"
+
+
+# --- guards -----------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class Refused(ShardwrightError):
+    """A guard said no; nothing was changed."""
+
+
+@dataclass(eq=False)
+class RolloutUnderWay(Refused):
+    """Another operation holds the fleet's lock."""
+
+    shard_set: str
+    holder: str
+    fact = "another operation is under way on shard set {shard_set}: {holder}"
+    cure = "shardwright runs   shows it; wait for it, or stop it with Ctrl-C where it runs"
+
+
+@dataclass(eq=False)
+class NotDisposable(Refused):
+    """A command that destroys data was given for a fleet that is not marked for it."""
+
+    action: str
+    environment: str
+    fact = "{action} is for fleets marked development or test; this one is marked {environment}"
+    cure = 'set fleet.environment = "development" in shardwright.toml, or repeat with --force'
+
+
+@dataclass(eq=False)
+class NothingToRollBack(Refused):
+    """There is no rollout to undo, or the last one is undone already."""
+
+    reason: str
+    fact = "nothing to roll back: {reason}"
+    cure = "shardwright runs; then: shardwright rollback --run ID"
+
+
+@dataclass(eq=False)
+class NoShards(Refused):
+    """The configuration names no shard, and there is no embedded fleet."""
+
+    file: str
+    fact = "{file} names no shard"
+    cure = "shardwright dev up   makes local ones; shardwright shards add NAME URL   adds yours"
+
+
+@dataclass(eq=False)
+class NoSeed(Refused):
+    """`seed` was asked for, and there is nothing to run."""
+
+    file: str
+    fact = "{file} has no fleet.seed, and there is no seeds/*.sql beside it"
+    cure = 'set seed = "myapp.seeds:seed" under [fleet], or put SQL files into seeds/'
+
+
+@dataclass(eq=False)
+class FileInTheWay(Refused):
+    """A file would have to be overwritten."""
+
+    path: str
+    fact = "{path} is there already"
+    cure = "take it away, or edit it by hand"

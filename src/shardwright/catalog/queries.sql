@@ -1,0 +1,69 @@
+-- name: lock_schema
+SELECT pg_catalog.pg_advisory_xact_lock(%(class)s, %(key)s)
+
+-- name: schema_exists
+SELECT pg_catalog.to_regclass('shardwright.schema_version') IS NOT NULL
+
+-- name: create_version_table
+CREATE SCHEMA IF NOT EXISTS shardwright;
+CREATE TABLE shardwright.schema_version (
+    version    integer PRIMARY KEY,
+    name       text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)
+
+-- name: schema_version
+SELECT coalesce(max(version), 0) FROM shardwright.schema_version
+
+-- name: record_version
+INSERT INTO shardwright.schema_version (version, name) VALUES (%(version)s, %(name)s)
+
+-- name: record_set
+INSERT INTO shardwright.shard_set (name) VALUES (%(shard_set)s) ON CONFLICT DO NOTHING
+
+-- name: record_shards
+INSERT INTO shardwright.shard (shard_set, name, host, database, labels)
+SELECT %(shard_set)s, shard.name, shard.host, shard.database, shard.labels::jsonb
+FROM unnest(%(names)s::text[], %(hosts)s::text[], %(databases)s::text[], %(labels)s::text[])
+     AS shard (name, host, database, labels)
+ON CONFLICT (shard_set, name) DO UPDATE
+SET host = excluded.host, database = excluded.database, labels = excluded.labels, retired_at = NULL
+WHERE (shard.host, shard.database, shard.labels, shard.retired_at)
+      IS DISTINCT FROM (excluded.host, excluded.database, excluded.labels, NULL)
+
+-- name: retire_shards
+UPDATE shardwright.shard
+SET retired_at = now()
+WHERE shard_set = %(shard_set)s AND retired_at IS NULL AND name <> ALL (%(names)s::text[])
+
+-- name: shards
+SELECT name, host, database, labels, added_at, retired_at
+FROM shardwright.shard
+WHERE shard_set = %(shard_set)s
+ORDER BY name
+
+-- name: shard_facts
+SELECT current_setting('server_version') AS version,
+       current_setting('server_version_num')::int AS version_number,
+       pg_backend_pid() AS pid,
+       current_user::text AS role,
+       current_schema()::text AS schema,
+       coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create_tables,
+       has_database_privilege(current_database(), 'CREATE') AS may_create_schemas,
+       pg_is_in_recovery() AS in_recovery,
+       current_setting('default_transaction_read_only')::bool AS read_only,
+       current_setting('server_encoding') AS encoding,
+       current_setting('max_connections')::int AS max_connections,
+       current_setting('superuser_reserved_connections')::int AS reserved_connections,
+       current_setting('max_prepared_transactions')::int AS max_prepared_transactions,
+       pg_database_size(current_database()) AS bytes,
+       (SELECT system_identifier::text FROM pg_control_system()) AS system,
+       (SELECT oid::bigint FROM pg_database WHERE datname = current_database()) AS oid,
+       to_regclass(%(root)s)::text AS tenants_table,
+       ARRAY(SELECT relname::text FROM pg_class
+             WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace
+               AND NOT pg_has_role(relowner, 'USAGE')
+             ORDER BY relname LIMIT 5) AS foreign_tables
+
+-- name: count_tenants
+SELECT count(*) FROM {table}

@@ -1,0 +1,1 @@
+"""The control schema as numbered SQL files, applied in order, each once."""

@@ -1,0 +1,51 @@
+"""The catalog's tables: shard sets and shards. No other module names them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from shardwright.config import Shard
+from shardwright.pg.queries import load
+
+_queries = load(__package__)
+
+
+@dataclass(frozen=True)
+class KnownShard:
+    """A shard as the catalog remembers it."""
+
+    name: str
+    host: str
+    database: str
+    labels: dict[str, str]
+    added_at: datetime
+    retired_at: datetime | None
+
+
+def record_shards(connection: psycopg.Connection[Any], shard_set: str, shards: Sequence[Shard]) -> None:
+    """The catalog lists exactly `shards` in the set; those it knew and that are gone are marked retired."""
+    with connection.transaction():
+        connection.execute(_queries["record_set"], {"shard_set": shard_set})
+        names = [shard.name for shard in shards]
+        connection.execute(
+            _queries["record_shards"],
+            {
+                "shard_set": shard_set,
+                "names": names,
+                "hosts": [shard.host for shard in shards],
+                "databases": [shard.url.database for shard in shards],
+                "labels": [json.dumps(dict(shard.labels)) for shard in shards],
+            },
+        )
+        connection.execute(_queries["retire_shards"], {"shard_set": shard_set, "names": names})
+
+
+def known_shards(connection: psycopg.Connection[Any], shard_set: str) -> list[KnownShard]:
+    """Every shard the set ever had, by name."""
+    return [KnownShard(*row) for row in connection.execute(_queries["shards"], {"shard_set": shard_set})]

@@ -1,0 +1,229 @@
+"""The Python face of everything the command line does: `Fleet.from_config().migrate()`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+
+from shardwright import config as configuration
+from shardwright.catalog.add import add_shard
+from shardwright.catalog.check import ShardHealth, check_shards
+from shardwright.catalog.control import open_control
+from shardwright.config import Config, FleetConfig
+from shardwright.embedded.resolve import resolve
+from shardwright.migration import rollback as rollbacks
+from shardwright.migration import rollout, status
+from shardwright.migration.history import History
+from shardwright.migration.plan import Plan
+from shardwright.migration.render import render
+from shardwright.runs.events import Listener, ignore
+from shardwright.runs.results import RunResult, ShardResult
+from shardwright.runs.stopping import StopRequest
+from shardwright.runs.store import Ledger, Run
+from shardwright.testdata import dev
+from shardwright.testdata import reset as resets
+from shardwright.testdata import seed as seeds
+
+MigrateOptions = rollout.MigrateOptions
+RollbackOptions = rollbacks.RollbackOptions
+ResetOptions = resets.ResetOptions
+SeedOptions = seeds.SeedOptions
+OnFailure = rollout.OnFailure
+
+
+class Fleet:
+    """All shards of one shard set, as shardwright.toml names them.
+
+    Methods that act take `stop` (ask it from another thread or a signal handler to end early) and `on_event`
+    (called in this thread for everything that happens). They give a RunResult with every shard's result, and raise
+    ShardwrightError only where nothing could be done at all.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @classmethod
+    def from_config(cls, file: Path | str | None = None) -> Fleet:
+        """The fleet of `file`, else of the nearest shardwright.toml upwards. Raises ConfigError."""
+        found = configuration.find_file(Path(file) if file is not None else None)
+        return cls(configuration.load(found))
+
+    @cached_property
+    def resolved(self) -> FleetConfig:
+        """The fleet with every URL known; embedded clusters are started. Raises EmbeddedError."""
+        return resolve(self.config)
+
+    # --- schema -------------------------------------------------------------------------------
+
+    def status(self, *, target: str = "heads", shards: str | None = None) -> RunResult:
+        """Where every shard's schema stands beside `target`; reads only, one SELECT a shard."""
+        return status.status(self.resolved, target=target, shards=shards)
+
+    def plan_migrate(self, options: MigrateOptions) -> Plan:
+        """What `migrate` would do now; changes nothing."""
+        return rollout.plan_migrate(self.resolved, self._history(), options)
+
+    def migrate(
+        self,
+        target: str = "head",
+        *,
+        shards: str | None = None,
+        jobs: int | None = None,
+        canary: int = 0,
+        waves: str | None = None,
+        on_failure: OnFailure = "stop",
+        max_failures: int | None = None,
+        timeout: timedelta | str | None = None,
+        lock_timeout: timedelta | str | None = None,
+        verbose: bool = False,
+        stop: StopRequest | None = None,
+        on_event: Listener = ignore,
+    ) -> RunResult:
+        """Every chosen shard is at `target`, or its result says why not. Durations as `"30min"` or timedelta.
+
+        Raises RolloutUnderWay, ControlUnavailable, HistoryError, UsageError; nothing has been touched then.
+        """
+        options = MigrateOptions(
+            target=target,
+            shards=shards,
+            jobs=jobs,
+            canary=canary,
+            waves=waves,
+            on_failure=on_failure,
+            max_failures=max_failures,
+            timeout=_duration(timeout),
+            lock_timeout=_duration(lock_timeout),
+            verbose=verbose,
+        )
+        return rollout.migrate(self.resolved, options, stop=stop or StopRequest(), on_event=on_event)
+
+    def plan_rollback(self, options: RollbackOptions) -> Plan:
+        """What `rollback` would do now; changes nothing."""
+        with self._ledger() as ledger:
+            return rollbacks.plan_rollback(self.resolved, self._history(), ledger, options)[0]
+
+    def rollback(
+        self,
+        *,
+        run: int | None = None,
+        steps: int | None = None,
+        to: str | None = None,
+        shards: str | None = None,
+        jobs: int | None = None,
+        timeout: timedelta | str | None = None,
+        lock_timeout: timedelta | str | None = None,
+        verbose: bool = False,
+        stop: StopRequest | None = None,
+        on_event: Listener = ignore,
+    ) -> RunResult:
+        """Every chosen shard is back at its own revision before `run` (the last rollout if nothing is named).
+
+        Raises NothingToRollBack, NoSuchRun, and what `migrate` raises.
+        """
+        options = RollbackOptions(
+            run=run,
+            steps=steps,
+            to=to,
+            shards=shards,
+            jobs=jobs,
+            timeout=_duration(timeout),
+            lock_timeout=_duration(lock_timeout),
+            verbose=verbose,
+        )
+        return rollbacks.rollback(self.resolved, options, stop=stop or StopRequest(), on_event=on_event)
+
+    def sql(self, plan: Plan) -> dict[str, str]:
+        """The SQL of each revision in `plan`, or a comment why it can't be shown; connects to nothing."""
+        return render(rollout.script_location(self.resolved), plan)
+
+    # --- data for development and tests -------------------------------------------------------
+
+    def seed(
+        self,
+        *,
+        shards: str | None = None,
+        jobs: int | None = None,
+        verbose: bool = False,
+        stop: StopRequest | None = None,
+        on_event: Listener = ignore,
+    ) -> RunResult:
+        """Every chosen shard has the application's seed data. Raises NoSeed, and what `migrate` raises."""
+        options = SeedOptions(shards, jobs, verbose)
+        return seeds.seed(self.resolved, options, stop=stop or StopRequest(), on_event=on_event)
+
+    def reset(
+        self,
+        *,
+        shards: str | None = None,
+        seed: bool = False,
+        force: bool = False,
+        jobs: int | None = None,
+        verbose: bool = False,
+        stop: StopRequest | None = None,
+        on_event: Listener = ignore,
+    ) -> RunResult:
+        """Every chosen shard is new and at the head; its data are gone. Raises NotDisposable unless `force`."""
+        options = ResetOptions(shards, seed, force, jobs, verbose)
+        return resets.reset(self.resolved, options, stop=stop or StopRequest(), on_event=on_event)
+
+    def dev_up(
+        self,
+        *,
+        shards: int | None = None,
+        clusters: int | None = None,
+        verbose: bool = False,
+        stop: StopRequest | None = None,
+        on_event: Listener = ignore,
+    ) -> dev.UpResult:
+        """The fleet runs on this machine: databases created, migrated, seeded. Raises NotDisposable."""
+        result = dev.up(
+            self.config,
+            shards=shards,
+            clusters=clusters,
+            stop=stop or StopRequest(),
+            on_event=on_event,
+            verbose=verbose,
+        )
+        self.__dict__["resolved"] = result.fleet
+        return result
+
+    def dev_down(self, *, destroy: bool = False) -> list[str]:
+        """The embedded clusters are stopped, with `destroy` gone with their data; gives their names."""
+        self.__dict__.pop("resolved", None)
+        return dev.down(self.config, destroy=destroy)
+
+    # --- shards and ledger --------------------------------------------------------------------
+
+    def check_shards(self, *, shards: str | None = None) -> list[ShardHealth]:
+        """Whether each shard is fit to be worked on: reachable, new enough, privileges, settings."""
+        return check_shards(self.resolved, self.resolved.select(shards))
+
+    def add_shard(self, name: str, url: str, *, labels: dict[str, str] | None = None) -> None:
+        """The configuration file, and this fleet, have one more shard. Raises UsageError, ConfigError."""
+        self.config = add_shard(self.config, name, url, labels or {})
+        self.__dict__.pop("resolved", None)
+
+    def runs(self, *, limit: int = 20) -> list[Run]:
+        """The newest runs in the ledger, newest first."""
+        with self._ledger() as ledger:
+            return ledger.runs(limit)
+
+    def run(self, number: int) -> tuple[Run, list[ShardResult]]:
+        """One run and each shard's result in it. Raises NoSuchRun."""
+        with self._ledger() as ledger:
+            return ledger.run(number), ledger.results(number)
+
+    def _history(self) -> History:
+        return History(rollout.script_location(self.resolved))
+
+    @contextmanager
+    def _ledger(self) -> Iterator[Ledger]:
+        with open_control(self.resolved.control, application_name="shardwright runs") as control:
+            yield Ledger(control, self.resolved.shard_set)
+
+
+def _duration(value: timedelta | str | None) -> timedelta | None:
+    return None if value is None else configuration.parse_duration(value)

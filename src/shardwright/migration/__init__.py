@@ -1,0 +1,1 @@
+"""Brings every shard to one revision: read, plan, execute, roll back."""

@@ -1,0 +1,190 @@
+"""The Alembic history: which revisions there are, and which of them lie between two states of a shard.
+
+Knows files, not databases. A shard's state is the tuple of its version rows, sorted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationStep, RevisionStep
+from alembic.script import Script, ScriptDirectory
+from alembic.util import CommandError
+
+from shardwright import errors
+
+State = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ScriptLocation:
+    """Where an Alembic history is, as a value that travels to worker processes."""
+
+    project: Path
+    directory: Path
+    version_table: str
+
+    def alembic_config(self) -> AlembicConfig:
+        """Alembic's configuration: alembic.ini or [tool.alembic] where there is one, and our script directory."""
+        config = AlembicConfig(file_=self._ini, toml_file=self._pyproject)
+        # Alembic takes a relative entry from the working directory; ours may be any.
+        paths = [str(self.project / path) for path in config.get_prepend_sys_paths_list() or [str(self.project)]]
+        config.set_main_option("path_separator", "os")
+        config.set_main_option("prepend_sys_path", _escaped(":".join(paths)))
+        config.set_main_option("script_location", _escaped(str(self.directory)))
+        return config
+
+    @property
+    def _ini(self) -> str | None:
+        places = (
+            self.project / "alembic.ini",
+            self.directory.parent / "alembic.ini",
+            self.directory / "alembic.ini",
+        )
+        return next((str(place) for place in places if place.is_file()), None)
+
+    @property
+    def _pyproject(self) -> str | None:
+        file = self.project / "pyproject.toml"
+        return str(file) if file.is_file() else None
+
+
+def _escaped(value: str) -> str:
+    """As configparser wants it."""
+    return value.replace("%", "%%")
+
+
+class History:
+    """A loaded Alembic history."""
+
+    def __init__(self, location: ScriptLocation) -> None:
+        """Raises NoMigrations or HistoryBroken."""
+        self.location = location
+        if not (location.directory / "env.py").is_file():
+            raise errors.NoMigrations(directory=str(location.directory), reason="it has no env.py")
+        with self._loading():
+            self.config = location.alembic_config()
+            self.script = ScriptDirectory.from_config(self.config)
+            self._revisions: dict[str, Script] = {script.revision: script for script in self.script.walk_revisions()}
+
+    @contextmanager
+    def _loading(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # loading imports the user's files, which may raise anything
+            reason = f"{type(error).__name__}: {_first_line(error)}{_place(error, self.location.directory)}"
+            raise errors.HistoryBroken(directory=str(self.location.directory), reason=reason) from error
+
+    @cached_property
+    def heads(self) -> State:
+        """The newest revisions; several where the history has branches."""
+        return tuple(sorted(self.script.get_heads()))
+
+    def __len__(self) -> int:
+        return len(self._revisions)
+
+    def unknown(self, state: State) -> tuple[str, ...]:
+        """Those of `state` that no revision file has."""
+        return tuple(revision for revision in state if revision not in self._revisions)
+
+    def ancestry(self, state: Iterable[str]) -> frozenset[str]:
+        """Every revision that a shard in `state` has had applied; the state itself is among them."""
+        seen: set[str] = set()
+        todo = list(state)
+        while todo:
+            revision = todo.pop()
+            if revision not in seen:
+                seen.add(revision)
+                todo += self._revisions[revision]._all_down_revisions
+        return frozenset(seen)
+
+    def step(self, revision: str, *, upwards: bool) -> RevisionStep:
+        """The one step over `revision`."""
+        make = MigrationStep.upgrade_from_script if upwards else MigrationStep.downgrade_from_script
+        return make(self.script.revision_map, self._revisions[revision])
+
+    def after(self, state: State, steps: Iterable[RevisionStep]) -> State:
+        """The state a shard in `state` has once `steps` are done: the newest of all it has had applied."""
+        applied = set(self.ancestry(state))
+        for step in steps:
+            (applied.add if step.is_upgrade else applied.discard)(step.revision.revision)
+        below = {down for revision in applied for down in self._revisions[revision]._all_down_revisions}
+        return tuple(sorted(applied - below))
+
+    def resolve(self, target: str) -> State:
+        """The full revision ids that `target` (a name as Alembic takes it) stands for; () for `base`.
+
+        A relative name (`+2`) stands for itself: what it means depends on the shard. Raises SeveralHeads,
+        NoSuchRevision.
+        """
+        if target.startswith(("+", "-")):
+            return (target,)
+        if target == "head" and len(self.heads) > 1:
+            raise errors.SeveralHeads(directory=str(self.location.directory), heads=", ".join(self.heads))
+        try:
+            found = self.script.get_revisions(target)
+        except CommandError as error:
+            raise self._no_such_revision(target, error) from error
+        return tuple(sorted(script.revision for script in found))
+
+    def upgrade(self, state: State, target: str) -> list[RevisionStep]:
+        """The steps up from `state` to `target`, in order; none where it is there already.
+
+        Raises NoSuchRevision where the target can't be reached from there.
+        """
+        try:
+            return self.script._upgrade_revs(target, state)  # type: ignore[arg-type]  # Alembic passes tuples too
+        except CommandError as error:
+            raise self._no_such_revision(target, error) from error
+
+    def downgrade(self, state: State, target: str) -> list[RevisionStep]:
+        """The steps down from `state` to `target`, in order. Raises NoSuchRevision."""
+        try:
+            return self.script._downgrade_revs(target, state)  # type: ignore[arg-type]
+        except CommandError as error:
+            raise self._no_such_revision(target, error) from error
+
+    def return_to(self, state: State, earlier: State) -> list[RevisionStep]:
+        """The steps down from `state` to exactly `earlier`, whatever branches lie between.
+
+        Raises NoSuchRevision where `earlier` is no earlier state of it.
+        """
+        above = self.ancestry(state) - self.ancestry(earlier)
+        if not self.ancestry(earlier) <= self.ancestry(state):
+            raise errors.NoSuchRevision(
+                directory=str(self.location.directory),
+                revision=", ".join(earlier) or "base",
+                reason=f"it is not an ancestor of {', '.join(state) or 'base'}",
+            )
+        newest_first = self._revisions  # as walk_revisions gave them
+        return [self.step(revision, upwards=False) for revision in newest_first if revision in above]
+
+    def describe(self, revision: str) -> str:
+        """`4f2a1b (add priority)`, for people."""
+        script = self._revisions.get(revision)
+        return f"{revision} ({script.doc})" if script is not None and script.doc else revision
+
+    def _no_such_revision(self, target: str, error: CommandError) -> errors.NoSuchRevision:
+        return errors.NoSuchRevision(directory=str(self.location.directory), revision=target, reason=_first_line(error))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [""])[0]
+
+
+def _place(error: BaseException, directory: Path) -> str:
+    """Which of the user's files it happened in."""
+    if isinstance(error, SyntaxError):
+        return ""  # its message names the file
+    frame, place = error.__traceback__, ""
+    while frame is not None:
+        file = Path(frame.tb_frame.f_code.co_filename)
+        if directory in file.parents:
+            place = f" ({file.name}, line {frame.tb_lineno})"
+        frame = frame.tb_next
+    return place

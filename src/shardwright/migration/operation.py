@@ -1,0 +1,154 @@
+"""One recorded operation over the fleet: its lock, its line in the ledger, its jobs, its result."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+from shardwright import errors
+from shardwright.catalog.control import open_control
+from shardwright.catalog.store import record_shards
+from shardwright.config import FleetConfig
+from shardwright.pg import locks
+from shardwright.pg.faults import explain
+from shardwright.runs.events import Listener, RunFinished, RunStarted, ShardFinished
+from shardwright.runs.fanout import FanOut, FanOutLimits, Job, JobResult
+from shardwright.runs.results import RunResult, ShardResult, Status
+from shardwright.runs.stopping import StopRequest
+from shardwright.runs.store import Ledger, Run, operator
+
+_SET_LOCKS = 1 << 16  # set locks are numbers from here on, below are locks of other things
+
+
+class Operation:
+    """A running operation; made by `operation`, which holds the shard set's lock around it."""
+
+    def __init__(self, fleet: FleetConfig, kind: str, *, ledger: Ledger, stop: StopRequest, on_event: Listener) -> None:
+        self.fleet = fleet
+        self.kind = kind
+        self.ledger = ledger
+        self.stop = stop
+        self.run: int | None = None
+        self.results: dict[str, ShardResult] = {}
+        self.stopped: str | None = None
+        self._on_event = on_event
+        self._target: str | None = None
+        self._ledger_fault: str | None = None
+        self._fan_out: FanOut | None = None
+
+    def begin(
+        self,
+        *,
+        target: str | None,
+        plan: Mapping[str, Any],
+        todo: Iterable[ShardResult],
+        settled: Iterable[ShardResult],
+        undoes: int | None = None,
+    ) -> None:
+        """The run stands in the ledger: `settled` shards with their results, `todo` as not tried yet."""
+        todo, settled = list(todo), list(settled)
+        self.results = {result.shard: result for result in (*todo, *settled)}
+        self._target = target
+        self.run = self.ledger.begin(self.kind, target=target, plan=plan, results=(*todo, *settled), undoes=undoes)
+        self._on_event(RunStarted(self.kind, self.run, target, len(self.results), len(todo)))
+        for result in settled:
+            self._on_event(ShardFinished(result))
+
+    def fan_out(
+        self,
+        waves: Sequence[Sequence[Job]],
+        *,
+        limits: FanOutLimits,
+        max_failures: int | None,
+        result_of: Callable[[JobResult], ShardResult],
+        failed_already: int = 0,
+        verbose: bool = False,
+    ) -> None:
+        """Every job has ended and its shard's result is in the ledger."""
+        fan_out = self._fan_out = FanOut(
+            name=f"{self.kind} {self.run}",
+            limits=limits,
+            stop=self.stop,
+            on_result=lambda job_result: self.record(result_of(job_result)),
+            on_event=self._on_event,
+            max_failures=max_failures,
+            verbose=verbose,
+        )
+        if failed_already:
+            fan_out.fail(failed_already, f"{failed_already} of the shards can't take part")
+        fan_out.run(waves)
+        self.stopped = self.stopped or fan_out.stopped
+
+    def record(self, result: ShardResult) -> None:
+        """The shard's result is this one, here and in the ledger.
+
+        Where the ledger can't be written nothing new is started: what can't be recorded is not done.
+        """
+        self.results[result.shard] = result
+        self._on_event(ShardFinished(result))
+        try:
+            self.ledger.write(self.run or 0, [result])
+        except psycopg.Error as error:
+            self._ledger_fault = explain(error).reason
+            if self._fan_out is not None:
+                self._fan_out.end("the control database is gone")
+
+    def finish(self, *, refused: bool = False, extra: Mapping[str, Any] | None = None) -> RunResult:
+        """The run is closed in the ledger; gives what the command reports."""
+        extra = dict(extra or {})
+        if self._ledger_fault is not None:
+            extra["ledger"] = f"the ledger lacks the end of this run: {self._ledger_fault}"
+        result = RunResult(
+            kind=self.kind,
+            run=self.run,
+            target=self._target,
+            results=tuple(self.results[shard.name] for shard in self.fleet.shards if shard.name in self.results),
+            stopped=self.stopped,
+            refused=refused or self._ledger_fault is not None,
+            signal=self.stop.signal,
+            extra=extra,
+        )
+        self._close(result)
+        self._on_event(RunFinished(result))
+        return result
+
+    def _close(self, result: RunResult) -> None:
+        try:
+            self.ledger.end(
+                self.run or 0, exit_code=result.exit_code, note=self.stopped, interrupted=self.stop.is_asked
+            )
+        except psycopg.Error:
+            return  # the next operation finds the run open and marks it abandoned
+
+
+@contextmanager
+def operation(
+    fleet: FleetConfig, kind: str, *, stop: StopRequest | None = None, on_event: Listener
+) -> Iterator[Operation]:
+    """An operation that is alone on its shard set. Raises RolloutUnderWay, ControlUnavailable, ControlTooNew."""
+    with open_control(fleet.control, application_name=f"shardwright {kind} ({operator()})") as control:
+        ledger = Ledger(control, fleet.shard_set)
+        key = _SET_LOCKS + zlib.crc32(fleet.shard_set.encode()) % (1 << 30)
+        if not locks.acquire(control, key):
+            who = _describe(ledger.running(), locks.holder(control, key))
+            raise errors.RolloutUnderWay(shard_set=fleet.shard_set, holder=who)
+        record_shards(control, fleet.shard_set, fleet.shards)
+        yield Operation(fleet, kind, ledger=ledger, stop=stop or StopRequest(), on_event=on_event)
+
+
+def _describe(run: Run | None, holder: locks.Holder | None) -> str:
+    if run is None:
+        return str(holder) if holder else "it has just ended"
+    return (
+        f"run {run.id}: {run.kind} to {run.target or 'the end'}, started by {run.started_by} on {run.started_on} "
+        f"(process {run.process}), since {run.started_at:%Y-%m-%d %H:%M:%S %Z}"
+    )
+
+
+def not_tried(shard: str, before: tuple[str, ...] | None) -> ShardResult:
+    """The result of a shard whose turn has not come."""
+    return ShardResult(shard, Status.NOT_TRIED, before, before)

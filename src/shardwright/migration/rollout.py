@@ -1,0 +1,182 @@
+"""`migrate`: one rollout over the fleet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from shardwright.config import FleetConfig, Shard
+from shardwright.migration.history import History, ScriptLocation, State
+from shardwright.migration.operation import Operation, not_tried, operation
+from shardwright.migration.outcome import result_of
+from shardwright.migration.plan import (
+    Plan,
+    ShardPlan,
+    ahead_of_code,
+    in_waves,
+    parse_waves,
+    plan_shard,
+    plan_shards,
+)
+from shardwright.migration.versions import survey
+from shardwright.runs.events import Listener
+from shardwright.runs.fanout import FanOutLimits, Job, JobResult
+from shardwright.runs.results import RunResult, ShardResult, Status
+from shardwright.runs.stopping import StopRequest
+
+OnFailure = Literal["stop", "continue", "rollback"]
+
+
+@dataclass(frozen=True)
+class MigrateOptions:
+    """What a rollout may do; the defaults are those of the command line.
+
+    `max_failures`: how many shards may fail before nothing new is started; None means 0 for `stop` and
+    `rollback`, any number for `continue`. `timeout` is per shard, over all its tries.
+    """
+
+    target: str = "head"
+    shards: str | None = None
+    jobs: int | None = None
+    canary: int = 0
+    waves: str | None = None
+    on_failure: OnFailure = "stop"
+    max_failures: int | None = None
+    timeout: timedelta | None = None
+    lock_timeout: timedelta | None = None
+    verbose: bool = False
+
+    @property
+    def tolerated(self) -> int | None:
+        """How many shards may fail before nothing new is started; None: any number."""
+        if self.max_failures is not None:
+            return self.max_failures
+        return None if self.on_failure == "continue" else 0
+
+
+def script_location(fleet: FleetConfig) -> ScriptLocation:
+    """Where the fleet's Alembic history is."""
+    config = fleet.config
+    return ScriptLocation(config.project, config.migrations, config.fleet.version_table)
+
+
+def plan_migrate(fleet: FleetConfig, history: History, options: MigrateOptions) -> Plan:
+    """What `migrate` would do, from what each shard says now; changes nothing.
+
+    Raises UsageError, NoSuchShard, SeveralHeads, NoSuchRevision.
+    """
+    shares = parse_waves(options.waves)
+    target = history.resolve(options.target)
+    shards = fleet.select(options.shards)
+    readings = survey(
+        shards,
+        history.location.version_table,
+        connections_per_host=fleet.config.limits.connections_per_host,
+    )
+
+    def way(shard: Shard, state: State) -> ShardPlan:
+        return plan_shard(history, shard, state, history.upgrade(state, options.target))
+
+    todo, settled = plan_shards(history, shards, readings, way)
+    waves = in_waves(todo, canary=options.canary, shares=shares)
+    return Plan("migrate", ", ".join(target), waves, tuple(settled))
+
+
+def migrate(fleet: FleetConfig, options: MigrateOptions, *, stop: StopRequest, on_event: Listener) -> RunResult:
+    """Every chosen shard is at the target, or its result says why not; the ledger has it all.
+
+    Raises what `plan_migrate` and `operation` raise; nothing has been touched then.
+    """
+    history = History(script_location(fleet))
+    with operation(fleet, "migrate", stop=stop, on_event=on_event) as op:
+        plan = plan_migrate(fleet, history, options)
+        settled = _name_those_ahead(op, plan)
+        op.begin(
+            target=plan.target,
+            plan=plan.as_dict(),
+            todo=[not_tried(each.shard.name, each.before) for each in plan.todo],
+            settled=settled,
+        )
+        _execute(op, history, plan, options)
+        go_back = options.on_failure == "rollback" and _has_failures(op) and not stop.is_asked
+        beyond_repair = go_back and _roll_back(op, history, plan, options)
+        return op.finish(refused=beyond_repair)
+
+
+def _name_those_ahead(op: Operation, plan: Plan) -> list[ShardResult]:
+    odd = [result for result in plan.settled if result.status is Status.UNKNOWN]
+    unknown = {revision for result in odd for revision in result.after or ()}
+    seen = op.ledger.first_seen(unknown) if unknown else {}
+    return [ahead_of_code(result, seen) for result in plan.settled]
+
+
+def _execute(op: Operation, history: History, plan: Plan, options: MigrateOptions) -> None:
+    if not plan.todo:
+        return
+    plans = {each.shard.name: each for each in plan.todo}
+    op.fan_out(
+        [[_upgrade_job(history, each.shard, options.target) for each in wave] for wave in plan.waves],
+        limits=_limits(op.fleet, options),
+        max_failures=options.tolerated,
+        failed_already=len(plan.not_well),
+        result_of=lambda ended: result_of(history, plans[ended.job.shard.name], ended, success=Status.MIGRATED),
+        verbose=options.verbose,
+    )
+
+
+def _limits(fleet: FleetConfig, options: MigrateOptions) -> FanOutLimits:
+    return FanOutLimits.from_config(
+        fleet.config.limits, jobs=options.jobs, timeout=options.timeout, lock_timeout=options.lock_timeout
+    )
+
+
+def _has_failures(op: Operation) -> bool:
+    return any(result.status in (Status.FAILED, Status.UNKNOWN) for result in op.results.values())
+
+
+def _roll_back(op: Operation, history: History, plan: Plan, options: MigrateOptions) -> bool:
+    """Each shard this rollout has moved goes back to its own recorded revision; whether one could not."""
+    first = dict(op.results)
+    moved = {each.shard.name: each for each in plan.todo if first[each.shard.name].after != each.before}
+
+    def combined(ended: JobResult) -> ShardResult:
+        name = ended.job.shard.name
+        back = _way_back(moved[name], first[name])
+        return _after_rolling_back(first[name], result_of(history, back, ended, success=Status.ROLLED_BACK))
+
+    op.fan_out(
+        [[return_job(history, each.shard, each.before) for each in moved.values()]],
+        limits=_limits(op.fleet, options),
+        max_failures=None,
+        result_of=combined,
+        verbose=options.verbose,
+    )
+    return any(op.results[name].after != each.before for name, each in moved.items())
+
+
+def _way_back(plan: ShardPlan, first: ShardResult) -> ShardPlan:
+    before = plan.after if first.after is None else first.after
+    return ShardPlan(plan.shard, before, after=plan.before, steps=tuple(reversed(plan.steps)))
+
+
+def _upgrade_job(history: History, shard: Shard, target: str) -> Job:
+    return Job(shard, "shardwright.migration.apply:upgrade", {"location": history.location, "target": target})
+
+
+def return_job(history: History, shard: Shard, state: State) -> Job:
+    """The job that brings a shard back to exactly `state`, an earlier one of its own."""
+    return Job(shard, "shardwright.migration.apply:return_to", {"location": history.location, "state": state})
+
+
+def _after_rolling_back(first: ShardResult, back: ShardResult) -> ShardResult:
+    """What stands in the result of a rollout's shard after its way back."""
+    seconds = first.seconds + back.seconds
+    if back.status is Status.ROLLED_BACK:
+        status = Status.ROLLED_BACK if first.status is Status.MIGRATED else first.status
+        return first.with_note(status=status, after=back.after, seconds=seconds)
+    if back.status is Status.NOT_TRIED:
+        reason, hint = "interrupted before it was rolled back", "shardwright rollback"
+        return first.with_note(status=Status.FAILED, error=reason, hint=hint)
+    reason = f"could not be rolled back: {back.error}"
+    return first.with_note(status=back.status, after=back.after, seconds=seconds, error=reason, hint=back.hint)

@@ -1,0 +1,72 @@
+"""Reads which revision a shard is at: one plain SELECT, no Alembic."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from shardwright.config import Shard
+from shardwright.migration.history import State
+from shardwright.pg.connect import connect
+from shardwright.pg.faults import Fault, explain
+
+_AT_ONCE = 16
+_CONNECT_TIMEOUT = 5
+# A migration by somebody else may hold the version table; then this shard says so, and nobody waits for it.
+_SETTINGS = {"lock_timeout": "2s", "statement_timeout": "10s"}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one shard said: its state, or why it said nothing."""
+
+    state: State | None
+    fault: Fault | None = None
+
+
+def read_state(connection: psycopg.Connection[Any], version_table: str) -> State:
+    """The version rows, sorted; () where the table is not there or empty. Raises psycopg.Error."""
+    table = sql.Identifier(*version_table.split("."))
+    try:
+        rows = connection.execute(sql.SQL("SELECT version_num FROM {}").format(table)).fetchall()
+    except psycopg.errors.UndefinedTable:
+        return ()
+    return tuple(sorted(row[0] for row in rows))
+
+
+def read_shard(shard: Shard, version_table: str) -> Reading:
+    """The state of one shard, over a connection of its own."""
+    try:
+        with connect(
+            shard.url,
+            application_name="shardwright status",
+            settings=_SETTINGS,
+            connect_timeout=_CONNECT_TIMEOUT,
+        ) as connection:
+            return Reading(read_state(connection, version_table))
+    except psycopg.Error as error:
+        return Reading(None, explain(error))
+
+
+def survey(shards: Iterable[Shard], version_table: str, *, connections_per_host: int) -> dict[str, Reading]:
+    """The state of every shard by name, read concurrently within the budget of each host."""
+    shards = list(shards)
+    places: Mapping[str, threading.Semaphore] = defaultdict(lambda: threading.Semaphore(connections_per_host))
+    for shard in shards:
+        places[shard.host]  # made here, in one thread
+
+    def read(shard: Shard) -> Reading:
+        with places[shard.host]:
+            return read_shard(shard, version_table)
+
+    if not shards:
+        return {}
+    with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(shards)), thread_name_prefix="survey") as pool:
+        return {shard.name: reading for shard, reading in zip(shards, pool.map(read, shards), strict=True)}

@@ -1,0 +1,1 @@
+"""Speaks to PostgreSQL; knows no tenant and no shard."""

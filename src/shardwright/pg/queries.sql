@@ -1,0 +1,79 @@
+-- name: try_lock
+SELECT pg_catalog.pg_try_advisory_lock(%(class)s, %(key)s)
+
+-- name: unlock
+SELECT pg_catalog.pg_advisory_unlock(%(class)s, %(key)s)
+
+-- name: lock_holder
+SELECT activity.pid, activity.application_name, activity.usename, activity.client_addr::text, activity.backend_start
+FROM pg_catalog.pg_locks AS held
+JOIN pg_catalog.pg_stat_activity AS activity USING (pid)
+WHERE held.locktype = 'advisory'
+  AND held.granted
+  AND held.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+  AND held.classid = %(class)s::oid
+  AND held.objid = %(key)s::oid
+  AND held.objsubid = 2
+
+-- name: cancel_sessions
+SELECT pid, pg_catalog.pg_cancel_backend(pid)
+FROM pg_catalog.pg_stat_activity
+WHERE application_name = %(application_name)s
+  AND datname = pg_catalog.current_database()
+  AND pid <> pg_catalog.pg_backend_pid()
+  AND state <> 'idle'
+
+-- name: terminate_sessions
+SELECT pid, pg_catalog.pg_terminate_backend(pid)
+FROM pg_catalog.pg_stat_activity
+WHERE application_name = %(application_name)s
+  AND datname = pg_catalog.current_database()
+  AND pid <> pg_catalog.pg_backend_pid()
+
+-- name: blockers
+-- Who is in the way of a session that waits for a lock, and for which relation.
+SELECT waiting.relation::pg_catalog.regclass::text AS relation,
+       blocker.pid,
+       blocker.application_name,
+       blocker.usename,
+       blocker.state,
+       pg_catalog.extract('epoch', pg_catalog.clock_timestamp() - coalesce(blocker.xact_start, blocker.backend_start))::float AS age,
+       pg_catalog.left(pg_catalog.regexp_replace(blocker.query, '\s+', ' ', 'g'), 80) AS query
+FROM pg_catalog.pg_locks AS waiting
+JOIN pg_catalog.pg_stat_activity AS waiter ON waiter.pid = waiting.pid
+LEFT JOIN pg_catalog.pg_stat_activity AS blocker ON blocker.pid = ANY (pg_catalog.pg_blocking_pids(waiting.pid))
+WHERE NOT waiting.granted
+  AND waiter.application_name = %(application_name)s
+  AND waiter.datname = pg_catalog.current_database()
+ORDER BY blocker.xact_start NULLS LAST
+LIMIT 1
+
+-- name: database
+SELECT pg_catalog.pg_get_userbyid(datdba) AS owner,
+       pg_catalog.pg_encoding_to_char(encoding) AS encoding,
+       datcollate AS lc_collate,
+       datctype AS lc_ctype
+FROM pg_catalog.pg_database
+WHERE datname = %(database)s
+
+-- name: database_settings
+SELECT setting
+FROM pg_catalog.pg_db_role_setting, pg_catalog.unnest(setconfig) AS setting
+WHERE setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = %(database)s)
+  AND setrole = 0
+
+-- name: invalid_index
+SELECT space.nspname, index.relname
+FROM pg_catalog.pg_index AS entry
+JOIN pg_catalog.pg_class AS index ON index.oid = entry.indexrelid
+JOIN pg_catalog.pg_namespace AS space ON space.oid = index.relnamespace
+WHERE index.relname = %(index)s
+  AND entry.indrelid = pg_catalog.to_regclass(%(table)s)
+  AND NOT entry.indisvalid
+
+-- name: session_is_here
+SELECT true
+FROM pg_catalog.pg_stat_activity
+WHERE pid = %(pid)s
+  AND application_name = %(application_name)s
+  AND datname = pg_catalog.current_database()

@@ -1,0 +1,83 @@
+"""What happens while a run goes on, for whoever shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shardwright.runs.results import RunResult, ShardResult
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """The plan is made: `todo` of `total` shards have work to be done; `run` is its number in the ledger."""
+
+    kind: str
+    run: int | None
+    target: str | None
+    total: int
+    todo: int
+
+
+@dataclass(frozen=True)
+class WaveStarted:
+    """Wave `number` of `of` begins, with this many shards."""
+
+    number: int
+    of: int
+    shards: int
+
+
+@dataclass(frozen=True)
+class ShardStarted:
+    """A worker took this shard, for the `attempt`th time."""
+
+    shard: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class ShardProgress:
+    """A shard's work came to a point worth telling."""
+
+    shard: str
+    message: str
+
+
+@dataclass(frozen=True)
+class ShardWaiting:
+    """A try failed and will be made again after `seconds`."""
+
+    shard: str
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ShardFinished:
+    """A shard has its result."""
+
+    result: ShardResult
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """Nothing new is started from here on."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class RunFinished:
+    """Everything has its result."""
+
+    result: RunResult
+
+
+Event = RunStarted | WaveStarted | ShardStarted | ShardProgress | ShardWaiting | ShardFinished | Stopping | RunFinished
+Listener = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """The listener of callers that want none."""
+    del event

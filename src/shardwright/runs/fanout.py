@@ -1,0 +1,320 @@
+"""One job on each of many shards: waves, budget, retries, time limits, and the end asked for half way."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import psycopg
+
+from shardwright.config import LimitsSection, Shard, format_duration
+from shardwright.pg import activity, retry
+from shardwright.pg.connect import connect, milliseconds
+from shardwright.runs.budget import HostBudget
+from shardwright.runs.events import Listener, ShardProgress, ShardStarted, ShardWaiting, Stopping, WaveStarted
+from shardwright.runs.pool import WorkerProcess
+from shardwright.runs.protocol import Answer, Order, Progress, Reply
+from shardwright.runs.stopping import StopRequest
+
+SHARD_LOCK = 1  # the advisory lock that every operation on a shard takes, in the shard's own database
+_TICK = 0.2
+_REPEAT_CANCEL = 1.0
+_HARD_AFTER = 5.0
+_KILL_AFTER = 10.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done on one shard: `task` is `module:function`, run in a worker process."""
+
+    shard: Shard
+    task: str
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """How a job ended. `attempts` is 0 where it was never begun; `lost` where its worker died over it."""
+
+    job: Job
+    reply: Reply
+    seconds: float = 0.0
+    attempts: int = 0
+    lost: bool = False
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the task returned a value."""
+        return self.attempts > 0 and self.reply.reason is None
+
+
+@dataclass(frozen=True)
+class FanOutLimits:
+    """What a fan-out may take: workers, connections per host, time per shard, tries and waits for locks."""
+
+    jobs: int
+    connections_per_host: int
+    lock_timeout: timedelta
+    lock_tries: int
+    statement_timeout: timedelta
+    timeout: timedelta | None = None
+
+    @classmethod
+    def from_config(
+        cls,
+        limits: LimitsSection,
+        *,
+        jobs: int | None = None,
+        timeout: timedelta | None = None,
+        lock_timeout: timedelta | None = None,
+    ) -> FanOutLimits:
+        """The configured limits, with what the caller wants otherwise."""
+        return cls(
+            jobs=jobs or default_jobs(),
+            connections_per_host=limits.connections_per_host,
+            lock_timeout=lock_timeout or limits.lock_timeout,
+            lock_tries=limits.lock_tries,
+            statement_timeout=limits.statement_timeout,
+            timeout=timeout,
+        )
+
+
+def default_jobs() -> int:
+    """Two workers a processor, 4 to 16: they wait for their servers about as long as they work."""
+    return min(16, max(4, 2 * (os.cpu_count() or 1)))
+
+
+@dataclass
+class _Pending:
+    job: Job
+    attempt: int = 1
+    ready_at: float = 0.0
+    seconds: float = 0.0
+    reply: Reply | None = None
+
+
+@dataclass
+class _Running:
+    worker: WorkerProcess
+    pending: _Pending
+    started: float
+    deadline: float | None
+    ending: str | None = None
+    ending_since: float = 0.0
+    asked_at: float = 0.0
+
+
+class FanOut:
+    """Runs jobs wave by wave; `on_result` is called in this thread for each job as it ends.
+
+    After more than `max_failures` failures (None: never) nothing new is started and what runs is finished; after
+    `stop` was asked nothing new is started and what runs is cancelled on its server.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        limits: FanOutLimits,
+        stop: StopRequest,
+        on_result: Callable[[JobResult], None],
+        on_event: Listener,
+        max_failures: int | None = 0,
+        verbose: bool = False,
+    ) -> None:
+        self.stopped: str | None = None
+        self._name = name
+        self._limits = limits
+        self._stop = stop
+        self._on_result = on_result
+        self._on_event = on_event
+        self._max_failures = max_failures
+        self._verbose = verbose
+        self._failures = 0
+        self._budget = HostBudget(limits.connections_per_host)
+        self._queue: list[_Pending] = []
+        self._running: dict[Connection[Any, Any], _Running] = {}
+        self._idle: list[WorkerProcess] = []
+
+    def run(self, waves: Sequence[Sequence[Job]]) -> None:
+        """Every job has ended and was handed to `on_result`, those never begun too; no worker is left."""
+        waves = [wave for wave in waves if wave]
+        try:
+            for number, wave in enumerate(waves, start=1):
+                if len(waves) > 1 and not self._is_over:
+                    self._on_event(WaveStarted(number, len(waves), len(wave)))
+                self._run_wave(wave)
+        finally:
+            self._close()
+
+    def fail(self, count: int, reason: str) -> None:
+        """`count` shards failed before any job; counted as failures of jobs are."""
+        self._failures += count
+        self._stop_if_too_many(reason)
+
+    def end(self, reason: str) -> None:
+        """Nothing new is started; what runs is finished."""
+        if not self._is_over:
+            self.stopped = reason
+            self._on_event(Stopping(reason))
+
+    @property
+    def _is_over(self) -> bool:
+        return self.stopped is not None
+
+    def _run_wave(self, wave: Sequence[Job]) -> None:
+        self._queue = [_Pending(job) for job in wave]
+        while True:
+            self._obey_stop()
+            if not self._is_over:
+                self._start_what_may_start()
+            if not self._running and (self._is_over or not self._queue):
+                break
+            self._listen()
+            self._end_what_takes_too_long()
+        for pending in self._queue:
+            self._finish(pending, pending.reply or Reply(reason=None), begun=pending.attempt - 1)
+        self._queue = []
+
+    # --- starting -----------------------------------------------------------------------------
+
+    def _start_what_may_start(self) -> None:
+        now = time.monotonic()
+        for pending in list(self._queue):
+            if pending.ready_at > now:
+                continue
+            if not self._idle and len(self._running) >= self._limits.jobs:
+                return
+            if self._budget.take(pending.job.shard.host):
+                self._queue.remove(pending)
+                self._begin(pending, now)
+
+    def _begin(self, pending: _Pending, now: float) -> None:
+        worker = self._idle.pop() if self._idle else WorkerProcess(verbose=self._verbose)
+        timeout = self._limits.timeout
+        deadline = None if timeout is None else now + max(0.0, timeout.total_seconds() - pending.seconds)
+        self._running[worker.channel] = _Running(worker, pending, now, deadline)
+        self._on_event(ShardStarted(pending.job.shard.name, pending.attempt))
+        worker.order(self._order(pending))
+
+    def _order(self, pending: _Pending) -> Order:
+        statement_timeout = min(self._limits.statement_timeout, self._limits.timeout or self._limits.statement_timeout)
+        return Order(
+            shard=pending.job.shard,
+            task=pending.job.task,
+            payload=pending.job.payload,
+            application_name=self._application_name(pending.job.shard),
+            lock=SHARD_LOCK,
+            lock_timeout=milliseconds(retry.lock_timeout(self._limits.lock_timeout, pending.attempt)),
+            statement_timeout=milliseconds(statement_timeout),
+            attempt=pending.attempt,
+        )
+
+    def _application_name(self, shard: Shard) -> str:
+        return f"shardwright {self._name} {shard.name}"
+
+    # --- listening ----------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        if not self._running:
+            time.sleep(_TICK / 4)  # every shard left waits for its next try
+            return
+        for channel in wait(list(self._running), timeout=_TICK):
+            assert isinstance(channel, Connection)  # noqa: S101 nothing else is waited for
+            running = self._running[channel]
+            try:
+                answer: Answer = channel.recv()
+            except (EOFError, ConnectionResetError):
+                self._lose(running)
+                continue
+            if isinstance(answer, Progress):
+                self._on_event(ShardProgress(running.pending.job.shard.name, answer.message))
+            else:
+                self._take_reply(running, answer)
+
+    def _take_reply(self, running: _Running, reply: Reply) -> None:
+        pending = self._release(running)
+        self._idle.append(running.worker)
+        if reply.reason is not None and running.ending is not None:
+            reply = replace(reply, reason=running.ending, again=False)
+        if reply.again and pending.attempt < self._limits.lock_tries and not self._is_over:
+            self._put_back(pending, reply)
+            return
+        if reply.again and pending.attempt > 1:
+            reply = replace(reply, reason=f"{reply.reason} (after {pending.attempt} tries)")
+        self._finish(pending, reply, begun=pending.attempt)
+
+    def _put_back(self, pending: _Pending, reply: Reply) -> None:
+        seconds = retry.pause(pending.attempt).total_seconds()
+        self._on_event(ShardWaiting(pending.job.shard.name, reply.reason or "", seconds))
+        ready_at = time.monotonic() + seconds
+        self._queue.append(replace(pending, attempt=pending.attempt + 1, ready_at=ready_at, reply=reply))
+
+    def _lose(self, running: _Running) -> None:
+        pending = self._release(running)
+        words = running.worker.last_words()
+        running.worker.close()
+        self._terminate_sessions(pending.job.shard)
+        reason = running.ending or f"its worker process ended unexpectedly ({words})"
+        self._finish(pending, Reply(reason=reason), begun=pending.attempt, lost=True)
+
+    def _terminate_sessions(self, shard: Shard) -> None:
+        """Nothing of the dead worker goes on at the server, whether or not it noticed yet."""
+        try:
+            with connect(shard.url, application_name="shardwright clean-up", connect_timeout=3) as connection:
+                activity.terminate(connection, self._application_name(shard)[:63])
+        except psycopg.Error:
+            return  # out of reach: client_connection_check_interval ends it
+
+    def _release(self, running: _Running) -> _Pending:
+        del self._running[running.worker.channel]
+        self._budget.give_back(running.pending.job.shard.host)
+        running.pending.seconds += time.monotonic() - running.started
+        return running.pending
+
+    def _finish(self, pending: _Pending, reply: Reply, *, begun: int, lost: bool = False) -> None:
+        result = JobResult(pending.job, reply, pending.seconds, begun, lost)
+        if begun and not result.succeeded:
+            self._failures += 1
+            self._stop_if_too_many(f"{pending.job.shard.name} failed")
+        self._on_result(result)
+
+    # --- ending -------------------------------------------------------------------------------
+
+    def _stop_if_too_many(self, reason: str) -> None:
+        if self._max_failures is not None and self._failures > self._max_failures:
+            self.end(reason)
+
+    def _obey_stop(self) -> None:
+        if self._stop.reason is None:
+            return
+        self.end(f"interrupted by {self._stop.reason}")
+        for running in self._running.values():
+            self._ask_to_end(running, f"interrupted by {self._stop.reason}")
+
+    def _end_what_takes_too_long(self) -> None:
+        now = time.monotonic()
+        for running in list(self._running.values()):
+            if running.deadline is not None and now >= running.deadline and self._limits.timeout is not None:
+                self._ask_to_end(running, f"took longer than {format_duration(self._limits.timeout)}")
+
+    def _ask_to_end(self, running: _Running, reason: str) -> None:
+        """Cancel on the server, again every second; then end the sessions; then kill the worker."""
+        now = time.monotonic()
+        if running.ending is None:
+            running.ending, running.ending_since = reason, now
+        patience = now - running.ending_since
+        if patience > _KILL_AFTER or self._stop.times > 1:
+            running.worker.kill()
+        elif now - running.asked_at > _REPEAT_CANCEL:
+            running.asked_at = now
+            running.worker.cancel(running.ending, hard=patience > _HARD_AFTER)
+
+    def _close(self) -> None:
+        for worker in (*self._idle, *(running.worker for running in self._running.values())):
+            worker.close()

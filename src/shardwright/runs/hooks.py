@@ -1,0 +1,79 @@
+"""What happens on every SQLAlchemy connection that user code opens in a worker."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, Engine
+
+from shardwright.pg.indexes import waits_without_harm
+from shardwright.runs.session import ShardSession
+
+_READS = re.compile(r"^\s*(SELECT|SHOW|SET|RESET|BEGIN|COMMIT|ROLLBACK|EXPLAIN)\b", re.IGNORECASE)
+
+
+class Hooks:
+    """Our name and time-outs on every connection, an end to cancelled work, care for CONCURRENTLY.
+
+    Installed once per process; `session` is the shard in hand, or None between two.
+    """
+
+    def __init__(self) -> None:
+        self.session: ShardSession | None = None
+        self._written: set[int] = set()
+        event.listen(Engine, "do_connect", self._connect)
+        event.listen(Engine, "before_cursor_execute", self._before)
+        event.listen(Engine, "after_cursor_execute", self._after)
+        event.listen(Engine, "commit", self._commit)
+
+    def _connect(self, dialect: Any, record: Any, arguments: Any, keywords: dict[str, Any]) -> None:
+        del record, arguments
+        if self.session is None:
+            return
+        for name, value in self.session.connection_arguments(dialect.driver).items():
+            present = keywords.get(name)
+            if isinstance(value, dict):
+                keywords[name] = {**(present or {}), **value}
+            elif name == "options" and present:
+                keywords[name] = f"{present} {value}"
+            else:
+                keywords[name] = value
+
+    def _before(
+        self, connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
+    ) -> None:
+        del parameters, context, many
+        if self.session is None:
+            return
+        self.session.raise_if_cancelled()
+        if waits_without_harm(statement):
+            self.session.drop_leftover(statement)
+            cursor.execute("SET lock_timeout = 0")
+            connection.info["shardwright_waits"] = True
+
+    def _after(
+        self, connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
+    ) -> None:
+        del parameters, context, many
+        if self.session is None:
+            return
+        if connection.info.pop("shardwright_waits", False):
+            cursor.execute("RESET lock_timeout")
+        if _READS.match(statement) is None:
+            self._note_write(connection)
+
+    def _note_write(self, connection: Connection) -> None:
+        if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+            self._mark_committed()
+        else:
+            connection.info["shardwright_wrote"] = True
+
+    def _commit(self, connection: Connection) -> None:
+        if connection.info.pop("shardwright_wrote", False):
+            self._mark_committed()
+
+    def _mark_committed(self) -> None:
+        if self.session is not None:
+            self.session.committed = True

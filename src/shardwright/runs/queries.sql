@@ -1,0 +1,83 @@
+-- name: begin_run
+INSERT INTO shardwright.run (kind, shard_set, target, plan, undoes, started_by, started_on, process)
+VALUES (%(kind)s, %(shard_set)s, %(target)s, %(plan)s, %(undoes)s, %(started_by)s, %(started_on)s, %(process)s)
+RETURNING id
+
+-- name: end_run
+UPDATE shardwright.run
+SET state = %(state)s, finished_at = clock_timestamp(), exit_code = %(exit_code)s, note = %(note)s
+WHERE id = %(run)s AND state = 'running'
+
+-- name: abandon_runs
+-- The caller holds the set's lock, so whoever started these is no more.
+UPDATE shardwright.run
+SET state = 'abandoned', finished_at = clock_timestamp(),
+    note = 'its process ended without a word; the shards say how far it came'
+WHERE shard_set = %(shard_set)s AND state = 'running'
+
+-- name: write_results
+INSERT INTO shardwright.run_shard
+    (run, shard, status, from_revisions, to_revisions, seconds, attempts, error, hint)
+SELECT %(run)s, result.shard, result.status,
+       string_to_array(result.from_revisions, ','), string_to_array(result.to_revisions, ','),
+       result.seconds, result.attempts, result.error, result.hint
+FROM unnest(%(shards)s::text[], %(statuses)s::text[], %(from)s::text[], %(to)s::text[], %(seconds)s::float8[],
+            %(attempts)s::int[], %(errors)s::text[], %(hints)s::text[])
+     AS result (shard, status, from_revisions, to_revisions, seconds, attempts, error, hint)
+ON CONFLICT (run, shard) DO UPDATE
+SET status = excluded.status, from_revisions = excluded.from_revisions, to_revisions = excluded.to_revisions,
+    seconds = excluded.seconds, attempts = excluded.attempts, error = excluded.error, hint = excluded.hint,
+    changed_at = clock_timestamp()
+
+-- name: run
+SELECT id, kind, shard_set, state, target, undoes, started_by, started_on, process, started_at, finished_at,
+       exit_code, note
+FROM shardwright.run
+WHERE id = %(run)s
+
+-- name: runs
+SELECT id, kind, shard_set, state, target, undoes, started_by, started_on, process, started_at, finished_at,
+       exit_code, note
+FROM shardwright.run
+WHERE shard_set = %(shard_set)s
+ORDER BY id DESC
+LIMIT %(limit)s
+
+-- name: running
+SELECT id, kind, shard_set, state, target, undoes, started_by, started_on, process, started_at, finished_at,
+       exit_code, note
+FROM shardwright.run
+WHERE shard_set = %(shard_set)s AND state = 'running'
+ORDER BY id DESC
+LIMIT 1
+
+-- name: last_rollout
+-- The newest migrate that found anything to do; whether its shards moved, they say themselves.
+SELECT run.id, run.kind, run.shard_set, run.state, run.target, run.undoes, run.started_by, run.started_on,
+       run.process, run.started_at, run.finished_at, run.exit_code, run.note
+FROM shardwright.run
+WHERE run.shard_set = %(shard_set)s
+  AND run.kind = 'migrate'
+  AND EXISTS (SELECT FROM shardwright.run_shard AS shard
+              WHERE shard.run = run.id AND shard.status NOT IN ('up_to_date', 'ahead', 'unknown'))
+ORDER BY run.id DESC
+LIMIT 1
+
+-- name: results
+SELECT shard, status, from_revisions, to_revisions, seconds, attempts, error, hint
+FROM shardwright.run_shard
+WHERE run = %(run)s
+ORDER BY shard
+
+-- name: first_seen
+-- Which of these revisions a rollout has brought to a shard, and when and by whom first.
+SELECT revision, run.id, run.started_at, run.started_by
+FROM unnest(%(revisions)s::text[]) AS revision
+JOIN LATERAL (
+    SELECT run.*
+    FROM shardwright.run_shard AS shard
+    JOIN shardwright.run ON run.id = shard.run
+    WHERE shard.to_revisions @> ARRAY[revision] AND shard.status IN ('migrated', 'rolled_back')
+    ORDER BY run.id
+    LIMIT 1
+) AS run ON true

@@ -1,0 +1,155 @@
+"""A worker's hold on one shard: its lock, its time-outs, and the way to end what it has running there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+
+from shardwright.config import Shard
+from shardwright.pg import activity, indexes, locks
+from shardwright.pg.connect import NAME_LENGTH, SURVIVE_A_DEAD_CLIENT, connect, startup_options
+from shardwright.runs.protocol import Order
+
+LOCK_PATIENCE = timedelta(seconds=1)
+_SAMPLES_PER_LOCK_TIMEOUT = 4
+
+
+class ShardLocked(Exception):
+    """Somebody else holds the shard's advisory lock."""
+
+
+class Cancelled(Exception):
+    """The run asked this worker to end what it is doing."""
+
+
+class NotThisShard(Exception):
+    """A session that user code opened is not in the shard's database."""
+
+
+class ShardSession:
+    """One shard in the hands of one worker; made by `hold`, gone with its `with` block.
+
+    `committed` tells whether anything was committed that a second try would meet again; `facts` is what the task
+    found out, sent back whether it succeeds or not; `place` is where in its work it is, for an error message.
+    """
+
+    def __init__(self, order: Order, watch: psycopg.Connection[Any], report: Callable[[str], None]) -> None:
+        self.order = order
+        self.report = report
+        self.committed = False
+        self.cancelled: str | None = None
+        self.blocker: activity.Blocker | None = None
+        self.facts: dict[str, Any] = {}
+        self.place: str | None = None
+        self._watch = watch
+
+    @property
+    def shard(self) -> Shard:
+        """The shard."""
+        return self.order.shard
+
+    @property
+    def payload(self) -> Mapping[str, Any]:
+        """What the task was given."""
+        return self.order.payload
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What every connection to the shard starts with."""
+        return {
+            **SURVIVE_A_DEAD_CLIENT,
+            "lock_timeout": f"{self.order.lock_timeout}ms",
+            "statement_timeout": f"{self.order.statement_timeout}ms",
+        }
+
+    @property
+    def application_name(self) -> str:
+        """By which our sessions are found on the server."""
+        return self.order.application_name[:NAME_LENGTH]
+
+    @property
+    def watch(self) -> psycopg.Connection[Any]:
+        """The session that holds the lock; idle, so it can ask about the others."""
+        return self._watch
+
+    def connect(self) -> psycopg.Connection[Any]:
+        """A fresh connection to the shard, in autocommit. Raises psycopg.OperationalError."""
+        return connect(self.shard.url, application_name=self.application_name, settings=self.settings)
+
+    def connection_arguments(self, driver: str) -> dict[str, Any]:
+        """What makes a connection of an SQLAlchemy driver start with our name and time-outs."""
+        if driver == "asyncpg":
+            return {"server_settings": {"application_name": self.application_name, **self.settings}}
+        return {"application_name": self.application_name, "options": startup_options(self.settings)}
+
+    def require_here(self, pid: int) -> None:
+        """Raises NotThisShard unless the session `pid` is one of ours in this shard's database."""
+        if not activity.is_here(self._watch, pid, self.application_name):
+            raise NotThisShard
+
+    def raise_if_cancelled(self) -> None:
+        """Raises Cancelled once the run asked for an end, whatever user code makes of failed statements."""
+        if self.cancelled is not None:
+            raise Cancelled(self.cancelled)
+
+    def cancel(self, reason: str, *, hard: bool = False) -> None:
+        """Ends what our sessions are running on the server; callable from any thread."""
+        self.cancelled = reason
+        end = activity.terminate if hard else activity.cancel
+        try:
+            end(self._watch, self.application_name)
+        except psycopg.Error:
+            return  # the server is gone, and so is what ran there
+
+    def drop_leftover(self, statement: str) -> None:
+        """Before a CREATE INDEX CONCURRENTLY: an invalid index of an earlier, broken try is dropped."""
+        target = indexes.index_to_be_built(statement)
+        if target is None:
+            return
+        settings = {**self.settings, "lock_timeout": "0"}
+        name = self.application_name
+        with connect(self.shard.url, application_name=name, settings=settings) as connection:
+            if indexes.drop_if_invalid(connection, *target):
+                self.report(f"dropped the invalid index {target[0]} that an earlier try left")
+
+
+@contextmanager
+def hold(order: Order, report: Callable[[str], None]) -> Iterator[ShardSession]:
+    """The shard's lock is held within; raises ShardLocked or psycopg.Error where it can't be had."""
+    name = f"{order.application_name[: NAME_LENGTH - 5]} lock"
+    with connect(order.shard.url, application_name=name) as watch:
+        if not locks.acquire(watch, order.lock, patience=LOCK_PATIENCE):
+            raise ShardLocked(str(locks.holder(watch, order.lock) or "a session that has just ended"))
+        session = ShardSession(order, watch, report)
+        with _watching_for_blockers(session):
+            yield session
+
+
+@contextmanager
+def _watching_for_blockers(session: ShardSession) -> Iterator[None]:
+    """From the second try on, notes who keeps us waiting: after the time-out it can't be asked any more."""
+    if session.order.attempt < 2:
+        yield
+        return
+    over = threading.Event()
+    pause = session.order.lock_timeout / 1000 / _SAMPLES_PER_LOCK_TIMEOUT
+
+    def sample() -> None:
+        while not over.wait(pause):
+            try:
+                session.blocker = activity.blocker(session.watch, session.application_name) or session.blocker
+            except psycopg.Error:
+                return
+
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

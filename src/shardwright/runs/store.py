@@ -1,0 +1,182 @@
+"""The ledger's tables: runs, and each shard's result in them. No other module names them."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from shardwright import errors
+from shardwright.pg.queries import load
+from shardwright.runs.results import ShardResult, Status
+
+_queries = load(__package__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One line of the ledger. `state` is running, finished, interrupted or abandoned."""
+
+    id: int
+    kind: str
+    shard_set: str
+    state: str
+    target: str | None
+    undoes: int | None
+    started_by: str
+    started_on: str
+    process: int
+    started_at: datetime
+    finished_at: datetime | None
+    exit_code: int | None
+    note: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The run as `--json` prints it."""
+        return {
+            "run": self.id,
+            "kind": self.kind,
+            "set": self.shard_set,
+            "state": self.state,
+            "target": self.target,
+            "undoes": self.undoes,
+            "by": self.started_by,
+            "on": self.started_on,
+            "process": self.process,
+            "started_at": self.started_at.isoformat(),
+            "finished_at": self.finished_at.isoformat() if self.finished_at else None,
+            "exit_code": self.exit_code,
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Where a revision first came from: the run, when it began, and who started it."""
+
+    run: int
+    at: datetime
+    by: str
+
+
+class Ledger:
+    """The ledger of one shard set, over a connection to the control database in autocommit."""
+
+    def __init__(self, connection: psycopg.Connection[Any], shard_set: str) -> None:
+        self._connection = connection
+        self._shard_set = shard_set
+
+    def begin(
+        self,
+        kind: str,
+        *,
+        target: str | None,
+        plan: Mapping[str, Any],
+        results: Iterable[ShardResult],
+        undoes: int | None = None,
+    ) -> int:
+        """A new run stands in the ledger with every shard's present revision, before any shard is touched.
+
+        Its number is returned. Runs whose process died are marked abandoned: the caller holds the set's lock.
+        """
+        with self._connection.transaction():
+            self._connection.execute(_queries["abandon_runs"], {"shard_set": self._shard_set})
+            row = self._connection.execute(
+                _queries["begin_run"],
+                {
+                    "kind": kind,
+                    "shard_set": self._shard_set,
+                    "target": target,
+                    "plan": json.dumps(plan),
+                    "undoes": undoes,
+                    "started_by": operator(),
+                    "started_on": socket.gethostname(),
+                    "process": os.getpid(),
+                },
+            ).fetchone()
+            assert row is not None  # noqa: S101 INSERT … RETURNING gives a row
+            self.write(row[0], list(results))
+        return int(row[0])
+
+    def write(self, run: int, results: Sequence[ShardResult]) -> None:
+        """The ledger holds these results of `run`, in place of earlier ones of the same shards."""
+        if not results:
+            return
+        self._connection.execute(
+            _queries["write_results"],
+            {
+                "run": run,
+                "shards": [result.shard for result in results],
+                "statuses": [result.status.value for result in results],
+                "from": [_joined(result.before) for result in results],
+                "to": [_joined(result.after) for result in results],
+                "seconds": [result.seconds for result in results],
+                "attempts": [result.attempts for result in results],
+                "errors": [result.error for result in results],
+                "hints": [result.hint for result in results],
+            },
+        )
+
+    def end(self, run: int, *, exit_code: int, note: str | None, interrupted: bool) -> None:
+        """The run is closed, with the exit code of its command."""
+        state = "interrupted" if interrupted else "finished"
+        values = {"run": run, "state": state, "exit_code": exit_code, "note": note}
+        self._connection.execute(_queries["end_run"], values)
+
+    def run(self, run: int) -> Run:
+        """The run of that number; raises NoSuchRun."""
+        row = self._connection.execute(_queries["run"], {"run": run}).fetchone()
+        if row is None:
+            raise errors.NoSuchRun(run=run)
+        return Run(*row)
+
+    def runs(self, limit: int = 20) -> list[Run]:
+        """The newest runs of the set, newest first."""
+        values = {"shard_set": self._shard_set, "limit": limit}
+        return [Run(*row) for row in self._connection.execute(_queries["runs"], values)]
+
+    def running(self) -> Run | None:
+        """The run that is not closed yet, if any; its process may be dead."""
+        return self._one("running")
+
+    def last_rollout(self) -> Run | None:
+        """The newest `migrate` that had anything to do."""
+        return self._one("last_rollout")
+
+    def results(self, run: int) -> list[ShardResult]:
+        """Every shard's result in that run, by name."""
+        rows = self._connection.execute(_queries["results"], {"run": run})
+        return [ShardResult(row[0], Status(row[1]), _tuple(row[2]), _tuple(row[3]), *row[4:]) for row in rows]
+
+    def first_seen(self, revisions: Iterable[str]) -> dict[str, Seen]:
+        """Which of these revisions a rollout has brought to a shard, and where each first came from."""
+        rows = self._connection.execute(_queries["first_seen"], {"revisions": list(revisions)})
+        return {row[0]: Seen(*row[1:]) for row in rows}
+
+    def _one(self, query: str) -> Run | None:
+        row = self._connection.execute(_queries[query], {"shard_set": self._shard_set}).fetchone()
+        return Run(*row) if row else None
+
+
+def operator() -> str:
+    """Who is at work: $SHARDWRIGHT_OPERATOR, or the user's name."""
+    try:
+        return os.environ.get("SHARDWRIGHT_OPERATOR") or getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def _joined(revisions: tuple[str, ...] | None) -> str | None:
+    """unnest() takes no arrays of arrays of different lengths, so revisions travel as one text each."""
+    return None if revisions is None else ",".join(revisions)
+
+
+def _tuple(revisions: list[str] | None) -> tuple[str, ...] | None:
+    return None if revisions is None else tuple(revisions)
