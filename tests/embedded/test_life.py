@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,6 +98,16 @@ def test_the_surroundings_do_not_steer_it(
     assert query(cluster, "SHOW log_timezone") == "UTC"
 
 
+def test_an_address_in_the_environment_is_not_asked(home: Path, running: Cluster) -> None:
+    """$PGHOSTADDR, which libpq puts before a socket, does not make another server's answer this one's."""
+    os.environ["PGHOSTADDR"] = "127.0.0.1"
+    try:
+        assert running.is_running()
+        assert not Cluster(home / "nothing").is_running()
+    finally:
+        del os.environ["PGHOSTADDR"]
+
+
 def test_an_url_names_any_database(stopped: MakeCluster) -> None:
     """Names are quoted, and the address is the same before and after a start."""
     cluster = stopped()
@@ -111,9 +122,7 @@ def test_an_url_names_any_database(stopped: MakeCluster) -> None:
 
 def test_a_full_server_is_a_running_server(stopped: MakeCluster) -> None:
     """ "Too many clients" is an answer: a start beside it does not kill it."""
-    cluster = stopped(
-        settings={"max_connections": "2", "superuser_reserved_connections": "0", "max_wal_senders": "0"}
-    )
+    cluster = stopped(settings={"max_connections": "2", "superuser_reserved_connections": "0", "max_wal_senders": "0"})
     cluster.start()
     with psycopg.connect(cluster.url("postgres")), psycopg.connect(cluster.url("postgres")):
         with pytest.raises(psycopg.OperationalError, match="too many clients"):

@@ -90,9 +90,7 @@ def test_the_history_is_twelve_revisions_in_the_order_of_their_file_names() -> N
     assert [f'revision: str = "{r}"' in f.read_text() for r, f in zip(HISTORY, files, strict=True)] == [True] * 12
 
 
-def test_the_alembic_command_alone_brings_a_database_to_head(
-    database_url: str, engine: Engine, tmp_path: Path
-) -> None:
+def test_the_alembic_command_alone_brings_a_database_to_head(database_url: str, engine: Engine, tmp_path: Path) -> None:
     """Without Shardwright the example is an ordinary Alembic project: its own ini, its own env.py."""
     project = shutil.copytree(EXAMPLE, tmp_path / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
     ini = project / "alembic.ini"
@@ -191,9 +189,7 @@ def test_the_models_are_what_the_revisions_build(alembic: Config, engine: Engine
     """At head autogenerate has nothing to add: tables, columns, types, defaults, keys and indexes agree."""
     command.upgrade(alembic, "head")
     with engine.connect() as connection:
-        context = MigrationContext.configure(
-            connection, opts={"compare_type": True, "compare_server_default": True}
-        )
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, models.Base.metadata) == []
 
 
@@ -239,9 +235,7 @@ def test_the_seed_leaves_changed_rows_alone(alembic: Config, engine: Engine, see
     assert answers(engine, "SELECT DISTINCT title FROM tasks") == ["Mine now"]
 
 
-def test_two_shards_are_seeded_with_different_organizations(
-    alembic: Config, engine: Engine, seeds: ModuleType
-) -> None:
+def test_two_shards_are_seeded_with_different_organizations(alembic: Config, engine: Engine, seeds: ModuleType) -> None:
     """No id and no slug is seeded on two shards, so any organization can move to any shard."""
     command.upgrade(alembic, "head")
     run_seed(engine, seeds, "shard_0")

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from shardwright.embedded import server
 from shardwright.embedded.account import private_directory, server_account, verify_private
 from shardwright.embedded.binaries import Binaries, find_binaries
-from shardwright.embedded.locks import LOCK_FILE, locked
+from shardwright.embedded.locks import LOCK_FILE, NothingThere, locked
 from shardwright.embedded.processes import processes_of, signal_all
 from shardwright.embedded.shared_memory import remove_segment
 from shardwright.embedded.state import short_hash
@@ -97,7 +97,12 @@ class Cluster:
         from psycopg import conninfo, pq  # noqa: PLC0415 - costs 0.1 s, and most commands need no server
 
         address = conninfo.make_conninfo(
-            host=str(self.socket_directory), port=self.port, user="postgres", dbname="postgres", connect_timeout=3
+            host=str(self.socket_directory),
+            hostaddr="",  # or $PGHOSTADDR would lead to another server
+            port=self.port,
+            user="postgres",
+            dbname="postgres",
+            connect_timeout=3,
         )
         # libpq's ping, since "too many clients" is an answer as well
         return pq.PGconn.ping(address.encode()) == pq.Ping.OK
@@ -113,11 +118,14 @@ class Cluster:
         find_binaries() raises.
         """
         private_directory(self.directory, self._account)
-        with locked(self.directory, create=True):
-            if not self._settle():
-                self._make_data()
-                private_directory(self.socket_directory, self._account)
-                self._launch()
+        try:
+            with locked(self.directory, create=True):
+                if not self._settle():
+                    self._make_data()
+                    private_directory(self.socket_directory, self._account)
+                    self._launch()
+        except NothingThere:  # destroyed while we waited for our turn
+            self.start()
 
     def stop(self, *, patience: float = _STOP_SECONDS) -> None:
         """No process, socket or shared memory of the server is left; its data is. Nothing, when it is stopped.
@@ -125,13 +133,13 @@ class Cluster:
         Clients are disconnected. After `patience` seconds it is told more firmly, and then killed.
         Raises ClusterNotStopped.
         """
-        with contextlib.suppress(FileNotFoundError), locked(self.directory):
-            self._end((signal.SIGINT, signal.SIGQUIT, signal.SIGKILL), patience)
+        with contextlib.suppress(NothingThere), locked(self.directory):
+            self._end(patience)
 
     def destroy(self) -> None:
         """The server is stopped and its directory gone; files there that are not a cluster's are left alone."""
-        with contextlib.suppress(FileNotFoundError), locked(self.directory):
-            self._end((signal.SIGINT, signal.SIGQUIT, signal.SIGKILL), _STOP_SECONDS)
+        with contextlib.suppress(NothingThere), locked(self.directory):
+            self._end()
             for tree in (self._data, *self.directory.glob("initdb-*")):
                 if tree.exists():
                     shutil.rmtree(tree)
@@ -148,7 +156,7 @@ class Cluster:
             raise self._not_started(f"process {self.pid} is there, but answers nobody")
         if self.is_running():
             return True
-        self._end((signal.SIGQUIT, signal.SIGKILL), _STOP_SECONDS)
+        self._end()
         return False
 
     def _make_data(self) -> None:
@@ -175,7 +183,7 @@ class Cluster:
             raise self._not_started("initdb failed", done.stdout)
 
     def _launch(self) -> None:
-        said = self.log.stat().st_size if self.log.exists() else 0
+        earlier = len(self._log_lines())
         try:
             done = self._account.run(
                 ["/bin/sh", "-c", _LAUNCH, "sh", *self._command()],
@@ -184,11 +192,11 @@ class Cluster:
             )
         except OSError as error:
             raise self._not_started(f"/bin/sh: {error.strerror}") from error
-        pid = int(done.stdout)
+        pid = next(int(line) for line in done.stdout.splitlines() if line.isdigit())
         in_time = _until(lambda: self._ready(pid) or not self._alive(pid), _START_SECONDS)
         if not self._ready(pid):
             reason = "it ended at once" if in_time else f"it was not ready after {_START_SECONDS:.0f} s"
-            raise self._not_started(reason, self.log.read_bytes()[said:].decode(errors="replace"))
+            raise self._not_started(reason, "\n".join(self._log_lines()[earlier:]))
 
     def _command(self) -> list[str]:
         settings = {**self._settings, **server.forced(self._marker, self.socket_directory)}
@@ -206,17 +214,25 @@ class Cluster:
 
     # -- steps of an end
 
-    def _end(self, signals: Iterable[signal.Signals], patience: float) -> None:
-        for number in signals:
-            postmaster = self.pid if number != signal.SIGKILL else None
-            signal_all([postmaster] if postmaster else self._processes(), number)
+    def _end(self, patience: float = _STOP_SECONDS) -> None:
+        self._end_postmaster(patience)
+        for number in (signal.SIGQUIT, signal.SIGKILL):  # to what outlived a killed postmaster
+            signal_all(self._processes(), number)
             if _until(self._gone, patience):
-                self._clear()
-                return
-        raise ClusterNotStopped(self.directory, ",".join(map(str, sorted(self._processes()))))
+                return self._clear()
+        raise ClusterNotStopped(self.directory, f"processes {sorted(self._processes())} outlived SIGKILL")
+
+    def _end_postmaster(self, patience: float) -> None:
+        """It ends its children first, and itself as the last."""
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+            if pid := self.pid:
+                signal_all([pid], number)
+                _until(lambda: not self.pid, patience)
 
     def _clear(self) -> None:
         """Take away what a killed server leaves; a stale pid file whose number is in use again stops a start."""
+        if (self.socket_directory / server.SOCKET).exists() and self.is_running():
+            raise ClusterNotStopped(self.directory, "it answers, but its processes cannot be seen from here")
         remove_segment(self._pid_file())
         (self._data / "postmaster.pid").unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError, DirectoryNotPrivate):
@@ -232,6 +248,9 @@ class Cluster:
             return (self._data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return []
+
+    def _log_lines(self) -> list[str]:
+        return self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
 
     def _processes(self) -> set[int]:
         return processes_of(self._marker, self._account.uid)

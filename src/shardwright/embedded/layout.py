@@ -39,7 +39,7 @@ class Layout:
                 raise ValueError(f"there must be {what}")
             if wanted < len(present):
                 raise LayoutCannotShrink(what, wanted, len(present))
-        names = tuple(f"cluster_{number}" for number in range(clusters))
+        names = (*self.clusters, *(f"cluster_{number}" for number in range(len(self.clusters), clusters)))
         placed = dict(self.shards)
         for number in range(len(placed), shards):
             load = Counter(placed.values())

@@ -312,7 +312,30 @@ statistics AS (
     SELECT
         'statistics',
         format('%s.%I', e.stxnamespace::regnamespace, e.stxname),
-        concat_ws(' ', pg_get_statisticsobjdef(e.oid), 'STATISTICS ' || nullif(e.stxstattarget, -1))
+        -- Not pg_get_statisticsobjdef, which prints the columns in the order of the table.
+        concat_ws(
+            ' ',
+            (
+                SELECT format('(%s)', string_agg(word, ', ' ORDER BY word COLLATE "C"))
+                FROM unnest(e.stxkind) AS kind
+                JOIN (VALUES ('d', 'ndistinct'), ('f', 'dependencies'), ('m', 'mcv')) AS words (letter, word)
+                    ON letter = kind
+            ),
+            'ON',
+            (
+                SELECT string_agg(part, ', ' ORDER BY part COLLATE "C")
+                FROM (
+                    SELECT quote_ident(attname)
+                    FROM unnest(e.stxkeys) AS key
+                    JOIN pg_attribute ON attrelid = e.stxrelid AND attnum = key
+                    UNION ALL
+                    SELECT format('(%s)', expression)
+                    FROM unnest(pg_get_statisticsobjdef_expressions(e.oid)) AS expression
+                ) AS parts (part)
+            ),
+            'FROM ' || r.name,
+            'STATISTICS ' || nullif(e.stxstattarget, -1)
+        )
     FROM relation AS r
     JOIN pg_statistic_ext AS e ON e.stxrelid = r.oid
 ),

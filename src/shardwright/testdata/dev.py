@@ -9,7 +9,7 @@ import psycopg
 from shardwright import errors
 from shardwright.config import Config, FleetConfig
 from shardwright.dsn import DatabaseUrl
-from shardwright.embedded import LocalFleet, state_directory
+from shardwright.embedded import Layout, LocalFleet, state_directory
 from shardwright.embedded.resolve import resolve
 from shardwright.migration.rollout import MigrateOptions, migrate
 from shardwright.pg import databases
@@ -81,15 +81,36 @@ def down(config: Config, *, destroy: bool = False) -> list[str]:
     return [cluster.directory.name for cluster in fleet.clusters]
 
 
+def plan_up(config: Config, *, shards: int | None = None, clusters: int | None = None) -> list[str]:
+    """What `up` would do, in words; starts and changes nothing. Raises what `up` raises before it begins."""
+    require_disposable(config, "dev up")
+    if config.fleet.control is not None:
+        lines = [f"create if missing: {shard.name} ({shard.url.redacted})" for shard in config.shards]
+    else:
+        layout = _wanted_layout(config, shards, clusters)
+        lines = [f"start {name} with {_shards_on(layout, name)}" for name in layout.clusters]
+    lines.append(f"migrate to head of {config.migrations}")
+    return lines + (["seed"] if has_seed(config) else [])
+
+
+def _shards_on(layout: Layout, cluster: str) -> str:
+    return ", ".join(shard for shard, place in layout.shards.items() if place == cluster) or "no shard"
+
+
+def _wanted_layout(config: Config, shards: int | None, clusters: int | None) -> Layout:
+    present = LocalFleet.load(state_directory(config.project))
+    layout = present.layout if present else Layout()
+    return layout.extended(
+        shards=shards or len(layout.shards) or DEFAULT_SHARDS,
+        clusters=clusters or len(layout.clusters) or DEFAULT_CLUSTERS,
+    )
+
+
 def _bring_up(config: Config, shards: int | None, clusters: int | None) -> FleetConfig:
     if config.fleet.control is None:
+        wanted = _wanted_layout(config, shards, clusters)
         state = state_directory(config.project)
-        present = LocalFleet.load(state)
-        LocalFleet.create(
-            state,
-            shards=shards or (len(present.layout.shards) if present else DEFAULT_SHARDS),
-            clusters=clusters or (len(present.layout.clusters) if present else DEFAULT_CLUSTERS),
-        ).start()
+        LocalFleet.create(state, shards=len(wanted.shards), clusters=len(wanted.clusters)).start()
     elif shards or clusters:
         raise errors.UsageError(
             reason=f"--shards and --clusters are for embedded fleets; {config.file} names the shards itself",

@@ -1,0 +1,6 @@
+"""`python -m shardwright`."""
+
+from shardwright.cli.main import main
+
+if __name__ == "__main__":
+    main()

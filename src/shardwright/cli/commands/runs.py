@@ -1,0 +1,56 @@
+"""`runs` and `runs show`: the ledger."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from shardwright.cli.app import app, command
+from shardwright.cli.screen import Screen
+from shardwright.cli.words import result_line
+from shardwright.runs.store import Run
+
+group = typer.Typer(help="The ledger: who did what to which shard, and how it ended.")
+app.add_typer(group, name="runs")
+
+
+@command(group, examples=("shardwright runs --limit 50",))
+def list_runs(
+    screen: Screen,
+    *,
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20,
+) -> int:
+    """List the newest runs."""
+    del context
+    runs = screen.fleet().runs(limit=limit)
+    screen.document({"runs": [run.as_dict() for run in runs]})
+    for run in runs:
+        screen.line(_line(run))
+    if not runs:
+        screen.line("the ledger is empty")
+    return 0
+
+
+@command(group, "show", examples=("shardwright runs show 12",))
+def show(screen: Screen, number: Annotated[int, typer.Argument(metavar="ID", help="The run's number.")]) -> int:
+    """Show one run and each shard's result in it."""
+    run, results = screen.fleet().run(number)
+    screen.document({**run.as_dict(), "shards": [result.as_dict() for result in results]})
+    screen.line(_line(run))
+    if run.note:
+        screen.line(f"  {run.note}")
+    for result in results:
+        screen.line(*result_line(result)[:1], style=result_line(result)[1])
+    return 0
+
+
+def _line(run: Run) -> str:
+    took = f", {(run.finished_at - run.started_at).total_seconds():.1f} s" if run.finished_at else ""
+    code = "" if run.exit_code is None else f", exit {run.exit_code}"
+    undoes = f" (undoes run {run.undoes})" if run.undoes else ""
+    return (
+        f"{run.id}  {run.started_at:%Y-%m-%d %H:%M:%S}  {run.kind} to {run.target or 'base'}{undoes}  "
+        f"{run.state}{code}{took}  by {run.started_by} on {run.started_on}"
+    )

@@ -1,0 +1,163 @@
+"""`migrate`, `status`, `rollback`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from shardwright.cli.app import LockTimeout, Timeout, app, command
+from shardwright.cli.screen import Screen
+from shardwright.cli.words import status_lines, summary_line
+from shardwright.runs.results import RunResult, revisions_text
+from shardwright.runs.stopping import StopRequest, stop_on_signals
+
+if TYPE_CHECKING:
+    from shardwright.fleet import Fleet
+    from shardwright.migration.plan import Plan
+
+Shards = Annotated[
+    str | None, typer.Option("--shards", help="Names, patterns (eu_*) or labels (region=eu), comma-separated.")
+]
+Jobs = Annotated[
+    int | None, typer.Option("--jobs", min=1, help="Shards in work at once; default: 2 a processor, 4 to 16.")
+]
+Target = Annotated[str, typer.Argument(metavar="REV", help="An Alembic revision: head, an id, a label, +1.")]
+
+
+@command(
+    app,
+    "migrate",
+    changes=True,
+    examples=(
+        "shardwright migrate",
+        "shardwright migrate --canary 2 --waves 10%,50% --on-failure rollback",
+        "shardwright migrate 4f2a1b --shards region=eu --dry-run",
+    ),
+)
+def migrate(
+    screen: Screen,
+    *,
+    target: Target = "head",
+    shards: Shards = None,
+    jobs: Jobs = None,
+    canary: Annotated[
+        int, typer.Option(min=0, help='Shards to migrate first; those labelled canary = "yes" before others.')
+    ] = 0,
+    waves: Annotated[
+        str | None, typer.Option(help="Then up to these shares of the fleet, then the rest: 10%,50%.")
+    ] = None,
+    on_failure: Annotated[
+        Literal["stop", "continue", "rollback"],
+        typer.Option(help="stop: start nothing new; rollback: also take the shards done back."),
+    ] = "stop",
+    max_failures: Annotated[
+        int | None, typer.Option(min=0, help="Shards that may fail before nothing new is started.")
+    ] = None,
+    timeout: Timeout = None,
+    lock_timeout: LockTimeout = None,
+) -> int:
+    """Bring every shard to one revision: in parallel, each verified, all in the ledger."""
+    from shardwright.fleet import MigrateOptions  # noqa: PLC0415
+
+    fleet = screen.fleet()
+    if screen.dry_run:
+        options = MigrateOptions(target=target, shards=shards, canary=canary, waves=waves)
+        return _show_plan(screen, fleet, fleet.plan_migrate(options))
+    with screen.progress() as listener, stop_on_signals(StopRequest()) as stop:
+        result = fleet.migrate(
+            target,
+            shards=shards,
+            jobs=jobs,
+            canary=canary,
+            waves=waves,
+            on_failure=on_failure,
+            max_failures=max_failures,
+            timeout=timeout,
+            lock_timeout=lock_timeout,
+            verbose=screen.verbose,
+            stop=stop,
+            on_event=listener,
+        )
+    return tell(screen, result)
+
+
+@command(
+    app,
+    "rollback",
+    changes=True,
+    examples=("shardwright rollback", "shardwright rollback --run 12", "shardwright rollback --to 9c1b --shards eu_*"),
+)
+def rollback(
+    screen: Screen,
+    *,
+    run: Annotated[int | None, typer.Option(help="Undo this rollout; default: the last one.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Each chosen shard this many revisions down.")] = None,
+    to: Annotated[str | None, typer.Option(help="Each chosen shard down to this revision.")] = None,
+    shards: Shards = None,
+    jobs: Jobs = None,
+    timeout: Timeout = None,
+    lock_timeout: LockTimeout = None,
+) -> int:
+    """Bring each shard back to the revision it had; without options: undo the last rollout."""
+    from shardwright.fleet import RollbackOptions  # noqa: PLC0415
+
+    fleet = screen.fleet()
+    if screen.dry_run:
+        options = RollbackOptions(run=run, steps=steps, to=to, shards=shards)
+        return _show_plan(screen, fleet, fleet.plan_rollback(options))
+    with screen.progress() as listener, stop_on_signals(StopRequest()) as stop:
+        result = fleet.rollback(
+            run=run,
+            steps=steps,
+            to=to,
+            shards=shards,
+            jobs=jobs,
+            timeout=timeout,
+            lock_timeout=lock_timeout,
+            verbose=screen.verbose,
+            stop=stop,
+            on_event=listener,
+        )
+    return tell(screen, result)
+
+
+@command(app, "status", examples=("shardwright status", "shardwright status --require 4f2a --json"))
+def status(
+    screen: Screen,
+    *,
+    target: Annotated[
+        str, typer.Option("--require", metavar="REV", help="Beside which revision; default: the heads.")
+    ] = "heads",
+    shards: Shards = None,
+) -> int:
+    """Show where every shard's schema stands; exit 1 unless all are up to date."""
+    result = screen.fleet().status(target=target, shards=shards)
+    screen.document(result.as_dict())
+    for text, style in status_lines(result):
+        screen.line(text, style=style)
+    return result.exit_code
+
+
+def tell(screen: Screen, result: RunResult) -> int:
+    """The end of an operation: the JSON document or the last line; gives its exit code."""
+    screen.document(result.as_dict())
+    screen.line(summary_line(result), important=True)
+    if "ledger" in result.extra:
+        screen.line(f"✗ {result.extra['ledger']}", style="red", important=True)
+    return result.exit_code
+
+
+def _show_plan(screen: Screen, fleet: Fleet, plan: Plan) -> int:
+    sql = fleet.sql(plan) if plan.todo else {}
+    screen.document({"dry_run": True, **plan.as_dict(), "settled": [r.as_dict() for r in plan.settled], "sql": sql})
+    screen.line(f"{plan.kind} to {plan.target or 'base'}: {len(plan.todo)} shards to do, {len(plan.settled)} settled")
+    for number, wave in enumerate(plan.waves, start=1):
+        for each in wave:
+            way = f"{revisions_text(each.before)} → {revisions_text(each.after)}"
+            screen.line(f"  wave {number}: {each.shard.name}: {way} ({len(each.steps)} revisions)")
+    for result in plan.not_well:
+        screen.line(f"✗ {result.shard}: {result.error}", style="red")
+    for statements in sql.values():
+        screen.line(f"\n{statements}")
+    return 1 if plan.not_well else 0

@@ -1,0 +1,87 @@
+"""The words in which results are told: one line a shard, a summary, a status in groups."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from shardwright.runs.results import RunResult, ShardResult, Status, revisions_text
+
+MANY = 20  # from here on shards that had nothing to do are told in one line
+Line = tuple[str, str | None]
+
+_GREEN = frozenset({Status.MIGRATED, Status.SEEDED, Status.RESET})
+
+
+def result_line(result: ShardResult) -> Line:
+    """`✓ shard_0: migrated to 4f2a (0.21 s)` and its colour."""
+    if result.status in _GREEN:
+        return f"✓ {result.shard}: {_done(result)} ({result.seconds:.2f} s)", "green"
+    if result.status is Status.UP_TO_DATE:
+        return f"- {result.shard}: already up to date ({revisions_text(result.after)})", "dim"
+    if result.status is Status.ROLLED_BACK:
+        return f"↩ {result.shard}: rolled back to {revisions_text(result.after)} ({result.seconds:.2f} s)", "yellow"
+    if result.status is Status.NOT_TRIED:
+        at = f" (at {revisions_text(result.before)})" if result.before is not None else ""
+        return f"- {result.shard}: not tried{at}", "yellow"
+    hint = f"; try: {result.hint}" if result.hint else ""
+    return f"✗ {result.shard}: {_WRONG.get(result.status, 'ERROR')} {result.error}{hint}", "red"
+
+
+_WRONG = {Status.UNKNOWN: "UNKNOWN", Status.AHEAD: "AHEAD", Status.BEHIND: "BEHIND"}
+
+
+def _done(result: ShardResult) -> str:
+    if result.status is Status.MIGRATED:
+        return f"migrated to {revisions_text(result.after)}"
+    if result.status is Status.RESET:
+        return f"reset, at {revisions_text(result.after)}"
+    return "seeded"
+
+
+def summary_line(result: RunResult) -> str:
+    """`3 migrated, 1 failed · run 7`, and why it stopped where it did."""
+    counts = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in result.summary.items())
+    run = f" · run {result.run}" if result.run is not None else ""
+    stopped = f" · stopped: {result.stopped}" if result.stopped else ""
+    return f"{counts or 'no shards'}{run}{stopped}"
+
+
+def status_lines(result: RunResult) -> Iterator[Line]:
+    """The fleet's schema status, a line for each group of shards that stand alike, the odd ones by name."""
+    groups: dict[tuple[Status, str | None], list[ShardResult]] = defaultdict(list)
+    for shard in result.results:
+        groups[shard.status, revisions_text(shard.after)].append(shard)
+    yield f"target {result.target or 'base'}", None
+    for (status, revision), shards in sorted(groups.items(), key=lambda group: -len(group[1])):
+        if status in (Status.UP_TO_DATE, Status.BEHIND):
+            well = status is Status.UP_TO_DATE
+            word = "up to date" if well else "behind"
+            yield (
+                f"{'✓' if well else '✗'} {revision}: {_count(shards)} {word}{_names(shards)}",
+                "green" if well else "red",
+            )
+        else:
+            yield from (result_line(shard) for shard in shards)
+
+
+def _count(shards: list[ShardResult]) -> str:
+    return f"{len(shards)} shard{'s' if len(shards) != 1 else ''}"
+
+
+def _names(shards: list[ShardResult]) -> str:
+    if len(shards) > MANY:
+        return ""
+    return f" ({', '.join(shard.shard for shard in shards)})"
+
+
+def size(count: int | None) -> str:
+    """Bytes for people: `12.3 MB`."""
+    if count is None:
+        return ""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
