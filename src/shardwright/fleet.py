@@ -64,6 +64,10 @@ class Fleet:
         """Where every shard's schema stands beside `target`; reads only, one SELECT a shard."""
         return status.status(self.resolved, target=target, shards=shards)
 
+    def revisions(self) -> tuple[str, ...]:
+        """Every revision of the history, newest first. Raises NoMigrations, HistoryBroken."""
+        return self._history().revisions
+
     def plan_migrate(self, options: MigrateOptions) -> Plan:
         """What `migrate` would do now; changes nothing."""
         return rollout.plan_migrate(self.resolved, self._history(), options)

@@ -116,13 +116,24 @@ def test_a_server_that_does_not_answer_is_killed(running: Cluster, remains: Obse
     assert look() == []
 
 
-def test_start_waits_for_a_server_that_is_going_down(running: Cluster, eventually: Eventually) -> None:
-    """A server that still lives, but turns clients away, is not taken for one that runs."""
+def test_start_waits_for_a_server_that_is_going_down(
+    running: Cluster, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that turns new clients away is neither taken for one that runs nor killed under its old ones."""
+    ask, asked = running.is_running, []
+
+    def noted() -> bool:
+        asked.append(ask())
+        return asked[-1]
+
+    monkeypatch.setattr(running, "is_running", noted)
     starter = threading.Thread(target=running.start)
-    with psycopg.connect(running.url("postgres")):
+    with psycopg.connect(running.url("postgres")) as client:
         old = signal_server(running, signal.SIGTERM)  # waits for its clients to leave
-        eventually(lambda: not running.is_running())
+        eventually(lambda: not ask())
         starter.start()
+        eventually(lambda: len(asked) > 3)
+        assert client.execute("SELECT 1").fetchone() == (1,)
         assert running.pid == old
     starter.join()
     assert running.is_running()

@@ -85,17 +85,24 @@ def test_safe_keeps_what_postgresql_does_by_itself(home: Path, query: Query) -> 
         cluster.destroy()
 
 
-def test_the_surroundings_do_not_steer_it(
-    make_cluster: MakeCluster, monkeypatch: pytest.MonkeyPatch, query: Query, home: Path
+def test_the_environment_does_not_steer_it(
+    make_cluster: MakeCluster, monkeypatch: pytest.MonkeyPatch, query: Query
 ) -> None:
-    """Variables meant for other servers, and a working directory out of reach, change nothing."""
+    """Variables meant for other servers, and the locale and time zone of the user, change nothing."""
     for name, value in {"PGDATA": "/nowhere", "PGPORT": "1", "LC_ALL": "xx_XX", "TZ": "Asia/Tokyo"}.items():
         monkeypatch.setenv(name, value)
-    (home / "closed").mkdir(mode=0o700)
-    monkeypatch.chdir(home / "closed")
     cluster = make_cluster()
     cluster.start()
     assert query(cluster, "SHOW log_timezone") == "UTC"
+
+
+def test_any_working_directory_will_do(
+    make_cluster: MakeCluster, debian_15: Binaries, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    """One that the server's account cannot enter does not stop initdb, whose version 15 wants to go back there."""
+    (home / "closed").mkdir(mode=0o700)
+    monkeypatch.chdir(home / "closed")
+    make_cluster(binaries=debian_15).start()
 
 
 def test_an_address_in_the_environment_is_not_asked(home: Path, running: Cluster) -> None:
@@ -138,6 +145,16 @@ def test_a_failed_start_shows_the_log(stopped: MakeCluster) -> None:
     assert 'invalid value for parameter "shared_buffers": "much"' in str(caught.value)
     assert caught.value.hint == f"tail -n 50 '{cluster.log}'"
     assert cluster.pid is None
+
+
+def test_a_start_that_cannot_even_write_its_log_is_explained(stopped: MakeCluster) -> None:
+    """What stands in the way of the log is told in the log's stead."""
+    cluster = stopped()
+    cluster.log.unlink()
+    cluster.log.mkdir()
+    with pytest.raises(ClusterNotStarted, match=r"server\.log"):
+        cluster.start()
+    cluster.log.rmdir()
 
 
 def test_the_log_of_an_earlier_start_is_not_shown(stopped: MakeCluster, home: Path) -> None:

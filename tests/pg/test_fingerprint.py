@@ -29,7 +29,7 @@ BLOCKS = [
         due date DEFAULT '2024-02-03',
         seen timestamptz DEFAULT '2024-02-03 04:05:06Z',
         estimate interval DEFAULT '1 day 02:03:04',
-        weight float8 DEFAULT '0.1',
+        weight float8 DEFAULT '0.1234567890123456',
         payload bytea DEFAULT '\\x00ff',
         status status NOT NULL DEFAULT 'open',
         "Odd name" span,

@@ -39,7 +39,7 @@ class Account:
             group=self.gid if self.switched else None,
             extra_groups=[] if self.switched else None,
             env={**_environment(), **(environment or {})},
-            cwd="/",  # the caller's folder may be out of the account's reach: initdb gives up there
+            cwd="/",  # the caller's folder may be out of the account's reach, and some programs mind
             umask=0o077,
             start_new_session=new_session,
             stdin=subprocess.DEVNULL,

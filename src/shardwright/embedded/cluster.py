@@ -192,11 +192,11 @@ class Cluster:
             )
         except OSError as error:
             raise self._not_started(f"/bin/sh: {error.strerror}") from error
-        pid = next(int(line) for line in done.stdout.splitlines() if line.isdigit())
+        pid = next((int(line) for line in done.stdout.splitlines() if line.isdigit()), 0)
         in_time = _until(lambda: self._ready(pid) or not self._alive(pid), _START_SECONDS)
         if not self._ready(pid):
             reason = "it ended at once" if in_time else f"it was not ready after {_START_SECONDS:.0f} s"
-            raise self._not_started(reason, "\n".join(self._log_lines()[earlier:]))
+            raise self._not_started(reason, done.stdout + "\n".join(self._log_lines()[earlier:]))
 
     def _command(self) -> list[str]:
         settings = {**self._settings, **server.forced(self._marker, self.socket_directory)}
@@ -250,7 +250,7 @@ class Cluster:
             return []
 
     def _log_lines(self) -> list[str]:
-        return self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return self.log.read_text(errors="replace").splitlines() if self.log.is_file() else []
 
     def _processes(self) -> set[int]:
         return processes_of(self._marker, self._account.uid)

@@ -85,8 +85,10 @@ class History:
         """The newest revisions; several where the history has branches."""
         return tuple(sorted(self.script.get_heads()))
 
-    def __len__(self) -> int:
-        return len(self._revisions)
+    @property
+    def revisions(self) -> tuple[str, ...]:
+        """Every revision, newest first."""
+        return tuple(self._revisions)
 
     def unknown(self, state: State) -> tuple[str, ...]:
         """Those of `state` that no revision file has."""

