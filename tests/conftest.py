@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
-from kit import MakeProject, Project
+from kit import MakeProject, Project, create_database, drop_database
 from shardwright.embedded import Cluster, temporary_cluster
-
-_numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -29,22 +24,6 @@ def other_cluster() -> Iterator[Cluster]:
     """A second server, for tests that need two hosts or take one down."""
     with temporary_cluster() as running:
         yield running
-
-
-def create_database(cluster: Cluster) -> str:
-    """The URL of a fresh, empty database."""
-    name = f"test_{os.getpid()}_{next(_numbers)}"
-    with psycopg.connect(cluster.url("postgres"), autocommit=True) as admin:
-        admin.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
-    return cluster.url(name)
-
-
-def drop_database(cluster: Cluster, url: str) -> None:
-    """The database is gone, whoever is connected to it."""
-    name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
-    with psycopg.connect(cluster.url("postgres"), autocommit=True) as admin:
-        statement = psycopg.sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
-        admin.execute(statement.format(psycopg.sql.Identifier(str(name))))
 
 
 @pytest.fixture

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
 from shardwright.config import load
+from shardwright.embedded import Cluster
 from shardwright.fleet import Fleet
 from shardwright.runs.events import Event, ShardStarted
 from shardwright.runs.results import RunResult
+from shardwright.runs.stopping import StopRequest
 
 STOCK_ENV = """
 from logging.config import fileConfig
@@ -130,8 +136,16 @@ class Project:
         """What `statement` gives on one shard (or "control"), committed."""
         url = self.control if shard == "control" else self.shards[shard]
         with psycopg.connect(url, autocommit=True) as connection:
-            cursor = connection.execute(statement, values or None)  # type: ignore[call-overload]
+            cursor = connection.execute(statement, values or None)
             return cursor.fetchall() if cursor.description else []
+
+    def stamp(self, revision: str, *statements: str, shards: Sequence[str] | None = None) -> None:
+        """These shards (or all) are at `revision`, as if these statements had been its upgrade: no worker is started."""
+        for shard in shards or self.shards:
+            for statement in statements:
+                self.sql(shard, statement)
+            self.sql(shard, "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
+            self.sql(shard, "INSERT INTO alembic_version VALUES (%s)", revision)
 
     def versions(self) -> dict[str, list[str]]:
         """Each shard's version rows, asked without any of our code."""
@@ -150,6 +164,36 @@ class Project:
             "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version' ORDER BY 1",
         )
         return [row[0] for row in rows]
+
+    @contextmanager
+    def migrating(self, target: str = "head", **options: Any) -> Iterator[Future[RunResult]]:
+        """`Fleet.migrate` in another thread, while the block does something to it."""
+        stop = options.setdefault("stop", StopRequest())
+        with ThreadPoolExecutor(1) as thread:
+            rollout = thread.submit(self.migrate, target, **options)
+            try:
+                yield rollout
+            except BaseException:
+                stop.ask("the test has failed")
+                raise
+
+    def at_work(self, shard: str) -> list[tuple[int, str]]:
+        """Our sessions that are in a statement or a transaction on that shard: pid and what they run."""
+        return self.sql(
+            shard,
+            """SELECT pid, query FROM pg_stat_activity
+               WHERE datname = current_database() AND application_name LIKE 'shardwright%' AND state <> 'idle'""",
+        )
+
+    @contextmanager
+    def holding(self, shard: str, *statements: str) -> Iterator[psycopg.Connection[Any]]:
+        """Somebody else's transaction, open on that shard, that has run these statements."""
+        with psycopg.connect(self.shards[shard], application_name="somebody") as connection:
+            for statement in statements:
+                connection.execute(statement)
+            yield connection
+            if not connection.closed:
+                connection.rollback()
 
     def cli(
         self, *arguments: str, env: dict[str, str] | None = None, stdin: str | None = None
@@ -189,9 +233,38 @@ def statuses(result: RunResult) -> dict[str, str]:
     return {each.shard: each.status.value for each in result.results}
 
 
+T = TypeVar("T")
+_numbers = itertools.count()
+
+
+def until(condition: Callable[[], T], *, seconds: float = 60.0) -> T:
+    """What `condition` gives, asked again and again until it is true; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"still not so after {seconds} s"
+        time.sleep(0.02)
+    return value
+
+
 def started(events: Sequence[Event]) -> list[str]:
     """The shards that were begun, in order."""
     return [event.shard for event in events if isinstance(event, ShardStarted)]
+
+
+def create_database(cluster: Cluster) -> str:
+    """The URL of a fresh, empty database."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(cluster.url("postgres"), autocommit=True) as admin:
+        admin.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+    return cluster.url(name)
+
+
+def drop_database(cluster: Cluster, url: str) -> None:
+    """The database is gone, whoever is connected to it."""
+    name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+    with psycopg.connect(cluster.url("postgres"), autocommit=True) as admin:
+        statement = psycopg.sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+        admin.execute(statement.format(psycopg.sql.Identifier(str(name))))
 
 
 MakeProject = Callable[..., Project]

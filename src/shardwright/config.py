@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import json
 import os
 import re
 import tomllib
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,31 +27,35 @@ from pydantic import (
 )
 
 from shardwright import errors
-from shardwright.dsn import DatabaseUrl
+from shardwright.dsn import DatabaseUrl, redact
 
 FILE_NAME = "shardwright.toml"
+CONFIG_VARIABLE = "SHARDWRIGHT_CONFIG"
 EMBEDDED = "embedded"
 Environment = Literal["production", "staging", "development", "test"]
 DISPOSABLE: frozenset[Environment] = frozenset({"development", "test"})
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_DURATION = re.compile(r"^(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|min|h|d)$")
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>ms|s|min|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_SHORTEST = timedelta(milliseconds=1)
 _LONGEST = timedelta(days=24)  # PostgreSQL keeps time-outs as milliseconds in 32 bits
 SHARD_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$"
+SEED = r"^\w+(\.\w+)*:\w+(\.\w+)*$"
 
 
 def parse_duration(text: object) -> timedelta:
     """The duration that `100ms`, `2s`, `30min`, `24h` or `7d` spells; ValueError for anything else."""
     if isinstance(text, timedelta):
         return text
-    found = _DURATION.match(text.strip()) if isinstance(text, str) else None
+    found = _DURATION.fullmatch(text.strip()) if isinstance(text, str) else None
     if found is None:
         raise ValueError('not a duration; write a number and a unit: "100ms", "2s", "30min", "24h", "7d"')
-    duration = timedelta(seconds=float(found["number"]) * _UNITS[found["unit"]])
-    if not timedelta(milliseconds=1) <= duration <= _LONGEST:
+    seconds = float(found["number"]) * _UNITS[found["unit"]]
+    if not _SHORTEST.total_seconds() <= seconds <= _LONGEST.total_seconds():
         raise ValueError("a duration is at least 1ms and at most 24d")
-    return duration
+    return timedelta(seconds=seconds)
 
 
 def format_duration(duration: timedelta) -> str:
@@ -67,6 +73,8 @@ def parse_url(text: object) -> DatabaseUrl:
         return text
     if not isinstance(text, str):
         raise ValueError("a URL is a string: postgresql://user@host/database")  # noqa: TRY004 pydantic reads ValueError
+    if text.startswith("$"):
+        raise ValueError("a variable of the environment is written with braces: ${NAME}")
     return DatabaseUrl.parse(text)
 
 
@@ -76,6 +84,7 @@ def _parse_control(text: object) -> DatabaseUrl | None:
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
 Url = Annotated[DatabaseUrl, BeforeValidator(parse_url)]
+Location = tuple[int | str, ...]
 Name = Annotated[str, StringConstraints(min_length=1)]
 
 
@@ -86,11 +95,11 @@ class _Section(BaseModel):
 class FleetSection(_Section):
     """[fleet]: where the control database and the migrations are, and what may be done to the shards."""
 
-    control: Annotated[DatabaseUrl | None, BeforeValidator(_parse_control)] = None
+    control: Annotated[DatabaseUrl | None, BeforeValidator(_parse_control)]
     migrations: Name = "migrations"
     set: Annotated[str, StringConstraints(pattern=SHARD_NAME)] = "main"
     environment: Environment = "production"
-    seed: Name | None = None
+    seed: Annotated[str, StringConstraints(pattern=SEED)] | None = None
     version_table: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w$]{0,62}(\.[A-Za-z_][\w$]{0,62})?$")] = (
         "alembic_version"
     )
@@ -141,7 +150,7 @@ class Shard:
 class Config(_Section):
     """Everything shardwright.toml says, checked. Secrets are inside the URLs, which never print them."""
 
-    fleet: FleetSection = Field(default_factory=FleetSection)
+    fleet: FleetSection
     shard_sections: dict[Annotated[str, StringConstraints(pattern=SHARD_NAME)], ShardSection] = Field(
         default_factory=dict, alias="shards"
     )
@@ -166,8 +175,13 @@ class Config(_Section):
 
     @property
     def shards(self) -> tuple[Shard, ...]:
-        """The shards it names, in the file's order; none where the fleet is embedded."""
+        """The shards it names, in the file's order; none where they are embedded."""
         return tuple(Shard(name, section.url, section.labels) for name, section in self.shard_sections.items())
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the shards are the embedded ones: the file names none, and leaves the control database to us."""
+        return self.fleet.control is None and not self.shard_sections
 
     @property
     def is_disposable(self) -> bool:
@@ -178,21 +192,48 @@ class Config(_Section):
 def find_file(explicit: Path | None = None, *, start: Path | None = None) -> Path:
     """The configuration file: `explicit`, else $SHARDWRIGHT_CONFIG, else the nearest upwards from `start`.
 
-    Raises ConfigNotFound where there is none.
+    Raises ConfigFileMissing where what was named is no file, ConfigNotFound where there is none.
     """
-    named = explicit or (Path(value) if (value := os.environ.get("SHARDWRIGHT_CONFIG")) else None)
-    if named is not None:
-        if not named.is_file():
-            raise errors.ConfigNotFound(place=str(named))
-        return named.resolve()
+    if explicit is not None:
+        return _named_file(explicit, "--config")
+    if chosen := os.environ.get(CONFIG_VARIABLE):
+        return _named_file(Path(chosen), f"${CONFIG_VARIABLE}")
     start = (start or Path.cwd()).resolve()
     for folder in (start, *start.parents):
-        if (folder / FILE_NAME).is_file():
-            return folder / FILE_NAME
-        pyproject = folder / "pyproject.toml"
-        if pyproject.is_file() and "[tool.shardwright" in pyproject.read_text(encoding="utf-8", errors="replace"):
-            return pyproject
+        if found := file_in(folder):
+            return found
     raise errors.ConfigNotFound(place=str(start))
+
+
+def file_in(folder: Path) -> Path | None:
+    """The configuration file of exactly this folder: shardwright.toml, else a pyproject.toml with our section."""
+    if (folder / FILE_NAME).is_file():
+        return folder / FILE_NAME
+    pyproject = folder / "pyproject.toml"
+    return pyproject if pyproject.is_file() and _has_our_section(pyproject) else None
+
+
+def _named_file(named: Path, source: str) -> Path:
+    if not named.is_file():
+        reason = "is no file" if named.exists() else "is not there"
+        raise errors.ConfigFileMissing(source=source, file=str(named), reason=reason)
+    return named.resolve()
+
+
+def _has_our_section(pyproject: Path) -> bool:
+    text = pyproject.read_text(encoding="utf-8", errors="replace")
+    if "shardwright" not in text:
+        return False
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return "[tool.shardwright" in text  # reading it will say which line is wrong
+    return "shardwright" in _our_parent(tree)
+
+
+def _our_parent(tree: Mapping[str, Any]) -> Mapping[str, Any]:
+    tool = tree.get("tool")
+    return tool if isinstance(tool, dict) else {}
 
 
 def load(file: Path) -> Config:
@@ -201,9 +242,18 @@ def load(file: Path) -> Config:
     Raises ConfigError (one, or ConfigErrors for several) naming the file, the key and the cure.
     """
     file = file.resolve()
-    tree = _read_toml(file)
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise errors.ConfigUnreadable(file=str(file), reason=str(error)) from error
+    return parse(text, file)
+
+
+def parse(text: str, file: Path) -> Config:
+    """The configuration that `text` would be as the contents of `file`. Raises as `load` does."""
+    tree = _read_toml(text, file)
     problems: list[errors.ConfigError] = []
-    tree = _expand(tree, file, "", problems)
+    tree = _expand(tree, file, (), problems)
     config: Config | None = None
     try:
         config = Config.model_validate(tree)
@@ -213,55 +263,97 @@ def load(file: Path) -> Config:
     else:
         problems += _duplicates(config, file)
     if problems:
-        raise problems[0] if len(problems) == 1 else errors.ConfigErrors(problems=problems)
+        raise problems[0] if len(problems) == 1 else errors.ConfigErrors(file=str(file), problems=problems)
     assert config is not None  # noqa: S101 no problem means it was read
     config._file = file
     return config
 
 
-def _read_toml(file: Path) -> dict[str, Any]:
+def _read_toml(text: str, file: Path) -> Any:
     try:
-        tree = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise errors.ConfigUnreadable(file=str(file), reason=str(error)) from error
-    if file.name == "pyproject.toml":
-        tree = tree.get("tool", {}).get("shardwright", {})
-    return tree
+    return _our_parent(tree).get("shardwright", {}) if file.name == "pyproject.toml" else tree
 
 
-def _expand(value: Any, file: Path, key: str, problems: list[errors.ConfigError]) -> Any:
-    """`value` with `${NAME}` replaced in every string below it; what is not set goes to `problems`."""
+def _expand(value: Any, file: Path, location: Location, problems: list[errors.ConfigError]) -> Any:
+    """`value` with `${NAME}` replaced in every string below it; what can't be goes to `problems`."""
     if isinstance(value, dict):
-        return {name: _expand(below, file, f"{key}.{name}".lstrip("."), problems) for name, below in value.items()}
+        return {name: _expand(below, file, (*location, name), problems) for name, below in value.items()}
     if isinstance(value, list):
-        return [_expand(below, file, f"{key}[{place}]", problems) for place, below in enumerate(value)]
+        return [_expand(below, file, (*location, place), problems) for place, below in enumerate(value)]
     if not isinstance(value, str):
         return value
+    if "${" in _VARIABLE.sub("", value):
+        reason = "a variable is written ${NAME}: letters, digits and _, not beginning with a digit"
+        problems.append(errors.BadValue(file=str(file), key=_key(location), reason=reason))
+    for name in _VARIABLE.findall(value):
+        if not os.environ.get(name) and (name not in os.environ or value == f"${{{name}}}"):
+            state = "is empty" if name in os.environ else "is not set"
+            problems.append(errors.MissingVariable(file=str(file), key=_key(location), variable=name, state=state))
+    return _VARIABLE.sub(lambda found: os.environ.get(found[1], ""), value)
 
-    def variable(found: re.Match[str]) -> str:
-        name = found[1]
-        if name not in os.environ:
-            problems.append(errors.MissingVariable(file=str(file), key=key, variable=name))
-        return os.environ.get(name, "")
 
-    return _VARIABLE.sub(variable, value)
+def _key(location: Location) -> str:
+    """`tenants.shared[0]`: a key as TOML writes it, with quotes where a part needs them."""
+    key = ""
+    for part in location:
+        quoted = part if _BARE_KEY.fullmatch(str(part)) else json.dumps(part)
+        key = f"{key}[{part}]" if isinstance(part, int) else f"{key}.{quoted}".lstrip(".")
+    return key
 
 
 def _explain(error: ValidationError, file: Path) -> Iterator[errors.ConfigError]:
     for detail in error.errors(include_url=False, include_context=False):
         location = tuple(part for part in detail["loc"] if part != "[key]")
-        key = ".".join(str(part) for part in location)
+        key = _key(location)
         if detail["type"] == "extra_forbidden":
-            yield errors.UnknownKey(file=str(file), key=key, known=_known_keys(location), guess=_guess(location))
+            known = ", ".join(_names_at(location))
+            yield errors.UnknownKey(file=str(file), key=key, known=known, guess=_guess(location))
         elif detail["type"] == "missing":
-            yield errors.MissingKey(file=str(file), key=key)
+            yield errors.MissingKey(file=str(file), key=key, help=_ADD.get(key, f"add {key} to {file}"))
         else:
-            reason = detail["msg"].removeprefix("Value error, ")
-            secret = isinstance(detail["input"], str) and ("://" in detail["input"] or location[-1:] == ("url",))
-            shown = "" if secret or isinstance(detail["input"], dict) else f"{detail['input']!r}: "
-            yield errors.BadValue(file=str(file), key=key, reason=shown + reason)
+            reason = redact(_reason(detail["type"], detail["msg"], location))
+            yield errors.BadValue(file=str(file), key=key, reason=_shown(location, detail["input"]) + reason)
 
 
+def _shown(location: Location, value: Any) -> str:
+    """The value that was found, unless it may hold a secret."""
+    may_be_secret = {"control", "url"} & {str(part) for part in location[-1:]}
+    return "" if may_be_secret or not isinstance(value, str | int | float) else f"{redact(repr(value))}: "
+
+
+def _reason(kind: str, message: str, location: Location) -> str:
+    """What is wrong with the value, in words of the file and not of the library that found it."""
+    if kind == "string_pattern_mismatch":
+        return _PATTERNS[str(location[-1])]
+    if kind in ("model_type", "dict_type") and location[-1:] == ("labels",):
+        return 'labels are a table: labels = { region = "eu" }'
+    if kind in ("model_type", "dict_type"):
+        name = _key(location)
+        return (
+            f"it is a section, not a value: write [{f'{name}.NAME' if name == 'shards' else name}] and its keys below"
+        )
+    return _WORDS.get(kind) or message.removeprefix("Value error, ").replace("Input should be", "it should be")
+
+
+_NAMING = "a name is 1 to 63 letters, digits, _ . or -, and begins with a letter, a digit or _"
+_PATTERNS = defaultdict(
+    lambda: _NAMING,  # a shard's own name
+    seed='it should be "package.module:function"',
+    version_table='it should be the name of a table, or "schema.table"',
+)
+_WORDS = {
+    "string_type": "it should be text in quotes",
+    "string_too_short": "it should not be empty",
+    "int_type": "it should be a whole number, without quotes",
+    "tuple_type": 'it should be a list: ["one", "two"]',
+}
+_ADD = {
+    "fleet": 'add [fleet], and in it control = "${CONTROL_URL}" (or "embedded")',
+    "fleet.control": 'add control = "${CONTROL_URL}" (or "embedded") under [fleet]',
+}
 _SECTIONS: dict[str, type[_Section]] = {
     "fleet": FleetSection,
     "shards": ShardSection,
@@ -270,17 +362,16 @@ _SECTIONS: dict[str, type[_Section]] = {
 }
 
 
-def _names_at(location: tuple[int | str, ...]) -> list[str]:
+def _names_at(location: Location) -> list[str]:
     section = _SECTIONS.get(str(location[0])) if len(location) > 1 else None
     return list(section.model_fields) if section else list(_SECTIONS)
 
 
-def _known_keys(location: tuple[int | str, ...]) -> str:
-    return ", ".join(_names_at(location))
-
-
-def _guess(location: tuple[int | str, ...]) -> str:
-    close = difflib.get_close_matches(str(location[-1]), _names_at(location), n=1)
+def _guess(location: Location) -> str:
+    name = str(location[-1])
+    close = difflib.get_close_matches(name, _names_at(location), n=1)
+    if not close and len(location) == 1:  # a key above the first section
+        close = [f"{section}.{name}" for section, model in _SECTIONS.items() if name in model.model_fields]
     return f"did you mean {close[0]}? " if close else ""
 
 
@@ -289,7 +380,7 @@ def _duplicates(config: Config, file: Path) -> Iterator[errors.ConfigError]:
     if config.fleet.control is not None:
         seen[config.fleet.control.identity] = "fleet.control"
     for shard in config.shards:
-        key = f"shards.{shard.name}.url"
+        key = _key(("shards", shard.name, "url"))
         other = seen.setdefault(shard.url.identity, key)
         if other != key:
             yield errors.DuplicateDatabase(file=str(file), key=key, other=other, database=shard.url.redacted)
@@ -326,11 +417,15 @@ class FleetConfig:
         for part in filter(None, (part.strip() for part in expression.split(","))):
             found = {shard.name for shard in self.shards if _matches(shard, part)}
             if not found:
-                raise errors.NoSuchShard(name=part, known=self._names())
+                raise errors.NoSuchShard(name=part, known=self._names(), guess=self._guess(part))
             chosen |= found
         if not chosen:
             raise errors.NoSuchShard(name=expression, known=self._names())
         return tuple(shard for shard in self.shards if shard.name in chosen)
+
+    def _guess(self, part: str) -> str:
+        close = difflib.get_close_matches(part, [shard.name for shard in self.shards], n=1)
+        return f"did you mean {close[0]}? " if close else ""
 
     def _names(self) -> str:
         names = [shard.name for shard in self.shards]

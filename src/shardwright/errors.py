@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 @dataclass(eq=False)
@@ -32,10 +32,20 @@ class ShardwrightError(Exception):
     def __str__(self) -> str:
         return self.fact.format_map(vars(self))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by its fields: an exception's own way gives positional arguments, which these have not."""
+        return _with_fields, (type(self), dict(vars(self)))
+
     @property
     def hint(self) -> str:
         """The cure with the names filled in; empty where there is none."""
         return self.cure.format_map(vars(self))
+
+
+def _with_fields(kind: type[ShardwrightError], fields: dict[str, Any]) -> ShardwrightError:
+    error = kind.__new__(kind)
+    vars(error).update(fields)
+    return error
 
 
 # --- usage ------------------------------------------------------------------------------------
@@ -59,7 +69,8 @@ class NoSuchShard(UsageError):
     reason: str = ""
     name: str = ""
     known: str = ""
-    fact = "no shard, label or pattern of this fleet matches {name!r}; it has: {known}"
+    guess: str = ""
+    fact = "no shard, label or pattern of this fleet matches {name!r}; {guess}it has: {known}"
     cure = "shardwright shards"
 
 
@@ -69,7 +80,7 @@ class NeedsConfirmation(UsageError):
 
     reason: str = ""
     action: str = ""
-    fact = "{action} destroys data and there is no terminal to ask on"
+    fact = "{action}; that destroys data, and there is no terminal to ask on"
     cure = "repeat the command with --yes"
 
 
@@ -90,8 +101,18 @@ class ConfigNotFound(ConfigError):
     """There is no configuration file where one was looked for."""
 
     place: str = ""
-    fact = "no shardwright.toml found at {place}, nor [tool.shardwright] in a pyproject.toml, nor above it"
-    cure = "shardwright init"
+    fact = "no shardwright.toml, and no pyproject.toml with [tool.shardwright], in {place} or above it"
+    cure = "shardwright init, or name the file: --config FILE"
+
+
+@dataclass(eq=False)
+class ConfigFileMissing(ConfigError):
+    """--config or $SHARDWRIGHT_CONFIG names what is no file; no other is taken in its place."""
+
+    source: str = ""
+    reason: str = ""
+    fact = "{source} names {file}, which {reason}"
+    cure = "ls -l '{file}'"
 
 
 @dataclass(eq=False)
@@ -117,8 +138,9 @@ class UnknownKey(ConfigError):
 class MissingKey(ConfigError):
     """The file lacks a key that its section needs."""
 
+    help: str = "add it"
     fact = "{file}: {key} is missing"
-    cure = "add {key} to {file}"
+    cure = "{help}"
 
 
 @dataclass(eq=False)
@@ -126,7 +148,8 @@ class MissingVariable(ConfigError):
     """A `${NAME}` in the file names an environment variable that is not set."""
 
     variable: str = ""
-    fact = "{file}: {key} needs the environment variable {variable}, which is not set"
+    state: str = "is not set"
+    fact = "{file}: {key} needs the environment variable {variable}, which {state}"
     cure = "export {variable}=…"
 
 
@@ -304,8 +327,9 @@ class ControlUnavailable(ControlError):
 
     url: str
     reason: str
+    help: str = "check fleet.control in shardwright.toml"
     fact = "the control database {url} is not available: {reason}"
-    cure = "check fleet.control in shardwright.toml, then: shardwright shards check"
+    cure = "{help}; then: shardwright shards check"
 
 
 @dataclass(eq=False)
@@ -316,6 +340,16 @@ class ControlTooNew(ControlError):
     known: int
     fact = "the control schema is at version {present}, this shardwright knows {known}"
     cure = "pip install --upgrade shardwright"
+
+
+@dataclass(eq=False)
+class ControlTooOld(ControlError):
+    """The control schema is of an older version, and this command only reads."""
+
+    present: int
+    known: int
+    fact = "the control schema is at version {present}, this shardwright needs {known}; reading does not upgrade it"
+    cure = "shardwright migrate   upgrades it before it begins"
 
 
 @dataclass(eq=False)
@@ -398,8 +432,18 @@ class NotDisposable(Refused):
 
     action: str
     environment: str
+    otherwise: str = ""
     fact = "{action} is for fleets marked development or test; this one is marked {environment}"
-    cure = 'set fleet.environment = "development" in shardwright.toml, or repeat with --force'
+    cure = 'set environment = "development" under [fleet] if all its data may be lost{otherwise}'
+
+
+@dataclass(eq=False)
+class NotConfirmed(Refused):
+    """The question whether to go on was answered with no."""
+
+    action: str
+    fact = "nothing was done: {action} was not confirmed"
+    cure = "repeat the command and answer y, or give --yes"
 
 
 @dataclass(eq=False)

@@ -11,11 +11,12 @@ from typing import Any
 
 from shardwright import config as configuration
 from shardwright import errors
-from shardwright.catalog.add import add_shard
-from shardwright.catalog.check import ShardHealth, check_shards
-from shardwright.catalog.control import open_control
-from shardwright.config import Config, FleetConfig
-from shardwright.embedded.resolve import resolve
+from shardwright.catalog.add import add_shard, plan_add
+from shardwright.catalog.check import ShardHealth, check_control, check_shards
+from shardwright.catalog.control import read_control
+from shardwright.config import Config, FleetConfig, Shard
+from shardwright.embedded import LocalFleet, state_directory
+from shardwright.embedded.resolve import control_cluster, make_control, resolve
 from shardwright.migration import rollback as rollbacks
 from shardwright.migration import rollout, status
 from shardwright.migration.history import History
@@ -57,6 +58,12 @@ class Fleet:
     def resolved(self) -> FleetConfig:
         """The fleet with every URL known; embedded clusters are started. Raises EmbeddedError."""
         return resolve(self.config)
+
+    @property
+    def _for_acting(self) -> FleetConfig:
+        """The fleet, with an embedded control database made that was not there yet."""
+        make_control(self.config)
+        return self.resolved
 
     # --- schema -------------------------------------------------------------------------------
 
@@ -104,12 +111,12 @@ class Fleet:
             lock_timeout=_duration(lock_timeout),
             verbose=verbose,
         )
-        return rollout.migrate(self.resolved, options, stop=stop or StopRequest(), on_event=on_event)
+        return rollout.migrate(self._for_acting, options, stop=stop or StopRequest(), on_event=on_event)
 
     def plan_rollback(self, options: RollbackOptions) -> Plan:
         """What `rollback` would do now; changes nothing."""
         with self._ledger() as ledger:
-            return rollbacks.plan_rollback(self.resolved, self._history(), ledger, options)[0]
+            return rollbacks.plan_rollback(self.resolved, self._history(), ledger or _NoLedger(), options)[0]
 
     def rollback(
         self,
@@ -139,7 +146,7 @@ class Fleet:
             lock_timeout=_duration(lock_timeout),
             verbose=verbose,
         )
-        return rollbacks.rollback(self.resolved, options, stop=stop or StopRequest(), on_event=on_event)
+        return rollbacks.rollback(self._for_acting, options, stop=stop or StopRequest(), on_event=on_event)
 
     def sql(self, plan: Plan) -> dict[str, str]:
         """The SQL of each revision in `plan`, or a comment why it can't be shown; connects to nothing."""
@@ -158,7 +165,7 @@ class Fleet:
     ) -> RunResult:
         """Every chosen shard has the application's seed data. Raises NoSeed, and what `migrate` raises."""
         options = SeedOptions(shards, jobs, verbose)
-        return seeds.seed(self.resolved, options, stop=stop or StopRequest(), on_event=on_event)
+        return seeds.seed(self._for_acting, options, stop=stop or StopRequest(), on_event=on_event)
 
     def reset(
         self,
@@ -173,7 +180,7 @@ class Fleet:
     ) -> RunResult:
         """Every chosen shard is new and at the head; its data are gone. Raises NotDisposable unless `force`."""
         options = ResetOptions(shards, seed, force, jobs, verbose)
-        return resets.reset(self.resolved, options, stop=stop or StopRequest(), on_event=on_event)
+        return resets.reset(self._for_acting, options, stop=stop or StopRequest(), on_event=on_event)
 
     @property
     def has_seed(self) -> bool:
@@ -186,7 +193,7 @@ class Fleet:
 
     def require_disposable(self, action: str, *, force: bool = False) -> None:
         """Raises NotDisposable where the fleet is not marked development or test, unless forced."""
-        resets.require_disposable(self.config, action, force=force)
+        resets.require_disposable(self.config, action, force=force, can_be_forced=action == "reset")
 
     def plan_dev_up(self, *, shards: int | None = None, clusters: int | None = None) -> list[str]:
         """What `dev_up` would do, in words; starts and changes nothing."""
@@ -213,6 +220,10 @@ class Fleet:
         self.__dict__["resolved"] = result.fleet
         return result
 
+    def plan_dev_down(self, *, destroy: bool = False) -> list[str]:
+        """The names of the embedded clusters that `dev_down` would stop; changes nothing."""
+        return [cluster.directory.name for cluster in dev.embedded_clusters(self.config, destroy=destroy)]
+
     def dev_down(self, *, destroy: bool = False) -> list[str]:
         """The embedded clusters are stopped, with `destroy` gone with their data; gives their names."""
         self.__dict__.pop("resolved", None)
@@ -224,28 +235,78 @@ class Fleet:
         """Whether each shard is fit to be worked on: reachable, new enough, privileges, settings."""
         return check_shards(self.resolved, self.resolved.select(shards))
 
-    def add_shard(self, name: str, url: str, *, labels: dict[str, str] | None = None) -> None:
-        """The configuration file, and this fleet, have one more shard. Raises UsageError, ConfigError."""
+    def check_control(self) -> ShardHealth | None:
+        """Whether the control database is fit to be worked with; None where it is embedded and not made yet."""
+        return check_control(self.resolved) if self._has_control else None
+
+    def plan_add_shard(self, name: str, url: str, *, labels: dict[str, str] | None = None) -> Shard:
+        """The shard that `add_shard` would add; changes nothing. Raises UsageError, ConfigError."""
+        self._refuse_to_replace_embedded_shards(name)
+        return plan_add(self.config, name, url, labels or {}).shard
+
+    def add_shard(self, name: str, url: str, *, labels: dict[str, str] | None = None) -> ShardHealth:
+        """The configuration file, and this fleet, have one more shard; gives its health.
+
+        Raises UsageError, ConfigError; the file is as it was then.
+        """
+        self._refuse_to_replace_embedded_shards(name)
         self.config = add_shard(self.config, name, url, labels or {})
         self.__dict__.pop("resolved", None)
+        fleet = self.resolved
+        new = next(shard for shard in fleet.shards if shard.name == name)
+        # Only a database of the same name can be the same database, so only those are asked.
+        others = [shard for shard in fleet.shards if shard != new and shard.url.database == new.url.database]
+        return check_shards(fleet, [*others, new])[-1]
+
+    def _refuse_to_replace_embedded_shards(self, name: str) -> None:
+        local = LocalFleet.load(state_directory(self.config.project)) if self.config.is_embedded else None
+        if local is not None:
+            raise errors.UsageError(
+                reason=f"the fleet has {len(local.layout.shards)} embedded shards, and {name} would take their place",
+                help=f"shardwright dev up --shards {len(local.layout.shards) + 1}   adds an embedded one",
+            )
 
     def runs(self, *, limit: int = 20) -> list[Run]:
         """The newest runs in the ledger, newest first."""
         with self._ledger() as ledger:
-            return ledger.runs(limit)
+            return ledger.runs(limit) if ledger else []
 
     def run(self, number: int) -> tuple[Run, list[ShardResult]]:
         """One run and each shard's result in it. Raises NoSuchRun."""
         with self._ledger() as ledger:
+            if ledger is None:
+                raise errors.NoSuchRun(run=number)
             return ledger.run(number), ledger.results(number)
 
     def _history(self) -> History:
         return History(rollout.script_location(self.resolved))
 
+    @property
+    def _has_control(self) -> bool:
+        cluster = control_cluster(self.config)
+        return cluster is None or cluster.directory.exists()
+
     @contextmanager
-    def _ledger(self) -> Iterator[Ledger]:
-        with open_control(self.resolved.control, application_name="shardwright runs") as control:
-            yield Ledger(control, self.resolved.shard_set)
+    def _ledger(self) -> Iterator[Ledger | None]:
+        """To read in; None where nothing was ever recorded, and so nothing was ever made to record it in."""
+        if not self._has_control:
+            yield None
+            return
+        with read_control(self.resolved.control, application_name="shardwright runs") as control:
+            yield Ledger(control, self.resolved.shard_set) if control else None
+
+
+class _NoLedger(Ledger):
+    """What plans that look into the ledger find where there is none."""
+
+    def __init__(self) -> None:
+        """Without a connection."""
+
+    def run(self, run: int) -> Run:
+        raise errors.NoSuchRun(run=run)
+
+    def last_rollout(self) -> Run | None:
+        return None
 
 
 def _duration(value: timedelta | str | None) -> timedelta | None:

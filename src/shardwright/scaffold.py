@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import configparser
+import contextlib
 import io
 import json
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +15,9 @@ from alembic.config import Config as AlembicConfig
 from alembic.util import CommandError
 
 from shardwright import errors
-from shardwright.config import FILE_NAME
+from shardwright.config import FILE_NAME, file_in
 
-_DEFAULT_MIGRATIONS = "migrations"
+DEFAULT_MIGRATIONS = "migrations"
 _TEMPLATE = """\
 # Shardwright's configuration. ${{NAME}} is read from the environment; a missing one is an error.
 
@@ -52,17 +55,40 @@ class ProjectFile:
 
 
 def init_project(folder: Path, *, migrations: str | None = None, dry_run: bool = False) -> list[ProjectFile]:
-    """The folder has a shardwright.toml and an Alembic directory; what was there is as it was.
+    """The folder has a configuration and an Alembic directory; what was there is as it was, to the byte.
 
-    An existing alembic.ini is adopted: its script_location becomes `fleet.migrations`. Raises UsageError where the
-    folder is not there.
+    The directory is `migrations`, else the one that the configuration names, else alembic.ini's (or [tool.alembic]'s),
+    else `migrations`. Raises UsageError, FileInTheWay, ConfigUnreadable; nothing was written then.
     """
     if not folder.is_dir():
         raise errors.UsageError(reason=f"there is no folder {folder}", help=f"mkdir -p '{folder}'")
-    directory = migrations or _adopted(folder) or _DEFAULT_MIGRATIONS
-    made = [_write_config(folder / FILE_NAME, directory, dry_run=dry_run)]
-    made.append(_make_alembic_directory(folder, folder / directory, dry_run=dry_run))
-    return made
+    configuration = file_in(folder)
+    configured = _configured(configuration) if configuration else None
+    if configured and migrations and folder / configured != folder / migrations:
+        raise errors.UsageError(
+            reason=f"{configuration} says that the migrations are in {configured}, not in {migrations}",
+            help="leave --migrations out, or change the file",
+        )
+    directory = migrations or configured or _adopted(folder) or DEFAULT_MIGRATIONS
+    alembic = _plan_alembic(folder, folder / directory)
+    made = ProjectFile(configuration or folder / FILE_NAME, is_new=configuration is None)
+    if not dry_run:
+        if made.is_new:
+            made.path.write_text(_TEMPLATE.format(migrations=json.dumps(directory)), encoding="utf-8")
+        _write_alembic(folder, alembic)
+    return [made, *alembic]
+
+
+def _configured(file: Path) -> str:
+    """What the configuration that is there says of the migrations; read without its variables, which may be unset."""
+    try:
+        tree = tomllib.loads(file.read_bytes().decode("utf-8-sig"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise errors.ConfigUnreadable(file=str(file), reason=str(error)) from error
+    ours = tree["tool"]["shardwright"] if file.name == "pyproject.toml" else tree
+    fleet = ours.get("fleet") if isinstance(ours, dict) else None
+    named = fleet.get("migrations") if isinstance(fleet, dict) else None
+    return named if isinstance(named, str) and named else DEFAULT_MIGRATIONS
 
 
 def _adopted(folder: Path) -> str | None:
@@ -71,32 +97,45 @@ def _adopted(folder: Path) -> str | None:
     config = AlembicConfig(
         str(ini) if ini.is_file() else None, toml_file=str(pyproject) if pyproject.is_file() else None
     )
-    location = config.get_alembic_option("script_location")
-    if location is None or ":" in location:
+    try:
+        location = config.get_alembic_option("script_location")
+    except (configparser.Error, tomllib.TOMLDecodeError, UnicodeDecodeError, CommandError) as error:
+        raise errors.UsageError(
+            reason=f"Alembic's configuration in {folder} can't be read: {error}",
+            help="shardwright init --migrations DIRECTORY",
+        ) from error
+    if not location:
         return None
-    path = (folder / location).resolve()
+    path = (folder / location).resolve() if ":" not in location else _package_directory(folder, location)
     return str(path.relative_to(folder.resolve())) if path.is_relative_to(folder.resolve()) else str(path)
 
 
-def _write_config(file: Path, migrations: str, *, dry_run: bool) -> ProjectFile:
-    if file.exists():
-        return ProjectFile(file, is_new=False)
-    if not dry_run:
-        file.write_text(_TEMPLATE.format(migrations=json.dumps(migrations)), encoding="utf-8")
-    return ProjectFile(file, is_new=True)
+def _package_directory(folder: Path, location: str) -> Path:
+    """The folder that Alembic's `package:directory` means, looked for where packages are."""
+    package, _, below = location.partition(":")
+    inside = Path(*package.split(".")) / below
+    for root in (folder, folder / "src"):
+        if (root / inside / "env.py").is_file():
+            return (root / inside).resolve()
+    raise errors.UsageError(
+        reason=f"Alembic's script_location is {location}, and there is no {inside / 'env.py'} in {folder}",
+        help="shardwright init --migrations DIRECTORY",
+    )
 
 
-def _make_alembic_directory(folder: Path, directory: Path, *, dry_run: bool) -> ProjectFile:
+def _plan_alembic(folder: Path, directory: Path) -> list[ProjectFile]:
+    """Alembic's directory and file, and whether they would be made. Raises FileInTheWay."""
     if (directory / "env.py").exists():
-        return ProjectFile(directory, is_new=False)
-    if directory.exists() and any(directory.iterdir()):
+        return [ProjectFile(directory, is_new=False)]
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise errors.FileInTheWay(path=str(directory))
-    if not dry_run:
-        ini = folder / "alembic.ini"
-        config = AlembicConfig(str(ini), stdout=io.StringIO())
-        config.messaging_opts["quiet"] = True
-        try:
-            command.init(config, str(directory), template="generic")
-        except CommandError as error:
-            raise errors.NoMigrations(directory=str(directory), reason=str(error)) from error
-    return ProjectFile(directory, is_new=True)
+    return [ProjectFile(directory, is_new=True), ProjectFile(ini := folder / "alembic.ini", is_new=not ini.exists())]
+
+
+def _write_alembic(folder: Path, files: list[ProjectFile]) -> None:
+    if not files[0].is_new:
+        return
+    config = AlembicConfig(str(folder / "alembic.ini"), stdout=io.StringIO())
+    config.messaging_opts["quiet"] = True
+    with contextlib.redirect_stdout(io.StringIO()):  # it tells what it does whatever it is told
+        command.init(config, str(files[0].path), template="generic")

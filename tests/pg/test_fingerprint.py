@@ -627,7 +627,6 @@ def test_the_session_has_no_say(database: str, name: str, value: str) -> None:
         assert differences(fingerprint(plain), fingerprint(odd)) == []
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_nonstandard_strings_have_no_say(database: str) -> None:
     """A session that takes backslashes for escapes reads the same fingerprint."""
     with session(database) as plain, session(database) as odd:

@@ -1,8 +1,8 @@
-"""Opens the control database, its schema created or upgraded."""
+"""Opens the control database: to act, its schema created or upgraded; or to read, as it is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
@@ -19,6 +19,9 @@ from shardwright.pg.locks import CLASS
 from shardwright.pg.queries import load
 
 SCHEMA_LOCK = 2
+# A server that ended an idle session would give the set's lock away in the middle of a long rollout.
+PATIENT = {"idle_session_timeout": "0"}
+READ_ONLY = {"default_transaction_read_only": "on"}
 _queries = load(__package__)
 
 
@@ -47,21 +50,48 @@ def versions() -> list[Version]:
 
 @contextmanager
 def open_control(url: DatabaseUrl, *, application_name: str) -> Iterator[psycopg.Connection[Any]]:
-    """A connection to the control database in autocommit, its schema at this version of the tool.
+    """A connection to the control database in autocommit, its schema at this version of the tool: for whoever acts.
 
-    Raises ControlUnavailable where it can't be reached or written, ControlTooNew where a newer version of the
-    tool has upgraded it.
+    Raises ControlUnavailable where it can't be reached or written, then or within the block, ControlTooNew where a
+    newer version of the tool has upgraded it.
     """
-    try:
-        connection = connect(url, application_name=application_name)
-    except psycopg.Error as error:
-        raise errors.ControlUnavailable(url=url.redacted, reason=explain(error).reason) from error
-    with connection:
-        try:
-            upgrade(connection)
-        except psycopg.Error as error:
-            raise errors.ControlUnavailable(url=url.redacted, reason=explain(error).reason) from error
+    with _connected(url, application_name) as connection:
+        upgrade(connection)
         yield connection
+
+
+@contextmanager
+def read_control(url: DatabaseUrl, *, application_name: str) -> Iterator[psycopg.Connection[Any] | None]:
+    """A connection that can only read; None where the schema was never made. For whoever asks: nothing is changed.
+
+    Raises ControlUnavailable as `open_control` does, ControlTooNew, ControlTooOld.
+    """
+    with _connected(url, application_name, READ_ONLY) as connection:
+        present, known = version(connection), versions()[-1].number
+        _refuse_newer(present)
+        if 0 < present < known:
+            raise errors.ControlTooOld(present=present, known=known)
+        yield connection if present else None
+
+
+@contextmanager
+def _connected(
+    url: DatabaseUrl, application_name: str, settings: Mapping[str, str] | None = None
+) -> Iterator[psycopg.Connection[Any]]:
+    """What the database answers with an error is, to the caller, a control database that is not available."""
+    try:
+        with connect(url, application_name=application_name, settings={**PATIENT, **(settings or {})}) as connection:
+            connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+            yield connection
+    except psycopg.Error as error:
+        raise unavailable(url, error) from error
+
+
+def unavailable(url: DatabaseUrl, error: psycopg.Error) -> errors.ControlUnavailable:
+    """`error`, of the control database at `url`, in words and with what helps."""
+    fault = explain(error)
+    hint = fault.hint.replace("this shard's URL", "fleet.control")
+    return errors.ControlUnavailable(url=url.redacted, reason=fault.reason, **({"help": hint} if hint else {}))
 
 
 def upgrade(connection: psycopg.Connection[Any]) -> int:
@@ -71,30 +101,37 @@ def upgrade(connection: psycopg.Connection[Any]) -> int:
     Raises ControlTooNew.
     """
     wanted = versions()
-    present = _present(connection)
+    present = version(connection)
+    _refuse_newer(present)
     if present == wanted[-1].number:
         return 0
-    if present > wanted[-1].number:
-        raise errors.ControlTooNew(present=present, known=wanted[-1].number)
     with connection.transaction():
+        connection.execute(_queries["wait_for_schema_lock"])
         connection.execute(_queries["lock_schema"], {"class": CLASS, "key": SCHEMA_LOCK})
         if not _has_schema(connection):
             connection.execute(_queries["create_version_table"])
-        present = _present(connection)
-        missing = [version for version in wanted if version.number > present]
-        for version in missing:
-            connection.execute(SQL(version.statements))
-            connection.execute(_queries["record_version"], {"version": version.number, "name": version.name})
+        present = version(connection)
+        missing = [each for each in wanted if each.number > present]
+        for each in missing:
+            connection.execute(SQL(each.statements))
+            connection.execute(_queries["record_version"], {"version": each.number, "name": each.name})
     return len(missing)
+
+
+def version(connection: psycopg.Connection[Any]) -> int:
+    """The number of the newest file that was applied; 0 where the schema was never made."""
+    if not _has_schema(connection):
+        return 0
+    row = connection.execute(_queries["schema_version"]).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _refuse_newer(present: int) -> None:
+    known = versions()[-1].number
+    if present > known:
+        raise errors.ControlTooNew(present=present, known=known)
 
 
 def _has_schema(connection: psycopg.Connection[Any]) -> bool:
     row = connection.execute(_queries["schema_exists"]).fetchone()
     return bool(row and row[0])
-
-
-def _present(connection: psycopg.Connection[Any]) -> int:
-    if not _has_schema(connection):
-        return 0
-    row = connection.execute(_queries["schema_version"]).fetchone()
-    return int(row[0]) if row else 0

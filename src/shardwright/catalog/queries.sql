@@ -1,3 +1,6 @@
+-- name: wait_for_schema_lock
+SET LOCAL lock_timeout = '30s'
+
 -- name: lock_schema
 SELECT pg_catalog.pg_advisory_xact_lock(%(class)s, %(key)s)
 
@@ -48,22 +51,29 @@ SELECT current_setting('server_version') AS version,
        pg_backend_pid() AS pid,
        current_user::text AS role,
        current_schema()::text AS schema,
-       coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create_tables,
+       coalesce(has_schema_privilege(current_schema(), 'CREATE, USAGE'), false) AS may_create_tables,
        has_database_privilege(current_database(), 'CREATE') AS may_create_schemas,
        pg_is_in_recovery() AS in_recovery,
        current_setting('default_transaction_read_only')::bool AS read_only,
+       (SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only') AS read_only_source,
        current_setting('server_encoding') AS encoding,
        current_setting('max_connections')::int AS max_connections,
        current_setting('superuser_reserved_connections')::int AS reserved_connections,
        current_setting('max_prepared_transactions')::int AS max_prepared_transactions,
        pg_database_size(current_database()) AS bytes,
-       (SELECT system_identifier::text FROM pg_control_system()) AS system,
-       (SELECT oid::bigint FROM pg_database WHERE datname = current_database()) AS oid,
-       to_regclass(%(root)s)::text AS tenants_table,
        ARRAY(SELECT relname::text FROM pg_class
              WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace
                AND NOT pg_has_role(relowner, 'USAGE')
              ORDER BY relname LIMIT 5) AS foreign_tables
+
+-- name: identity
+-- Physical copies share the identifier, so the moment at which the server was started is part of it.
+SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system,
+       pg_postmaster_start_time()::text AS started,
+       (SELECT oid::bigint FROM pg_database WHERE datname = current_database()) AS oid
+
+-- name: tenants_table
+SELECT to_regclass(%(root)s)::text
 
 -- name: count_tenants
 SELECT count(*) FROM {table}

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from shardwright import config as configuration
+from shardwright import errors
 from shardwright.cli.screen import Screen
 
 app = typer.Typer(
@@ -45,6 +46,7 @@ _COMMON = (
     _keyword("quiet", _Quiet, False),
     _keyword("verbose", _Verbose, False),
 )
+COMMON_OPTIONS = frozenset({"--config", "--json", "--quiet", "-q", "--verbose", "-v", "--dry-run", "--yes", "-y"})
 _CHANGING = (_keyword("dry_run", _DryRun, default=False), _keyword("yes", _Yes, default=False))
 
 Command = Callable[..., int | None]
@@ -78,16 +80,27 @@ def _with_common_options(function: Command, *, changes: bool) -> Callable[..., i
     @functools.wraps(function)
     def wrapper(**values: Any) -> int | None:
         context = values.get("context")
-        if isinstance(context, typer.Context) and context.invoked_subcommand is not None:
-            return None
         screen = Screen(**{parameter.name: values.pop(parameter.name) for parameter in shared})
-        return screen.run(lambda: function(screen, **values))
+        if context is not None and context.invoked_subcommand is not None:
+            _refuse_options_before(context)
+            return None
+        return function(screen, **values)
 
     wrapper.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # Typer reads it
         [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
     )
     wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return wrapper
+
+
+def _refuse_options_before(context: typer.Context) -> None:
+    """`shards --config FILE check` would check another fleet: such an option is refused, not passed over."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            option = parameter.opts[0]
+            command = f"{context.command_path} {context.invoked_subcommand}"
+            raise errors.UsageError(f"{option} stands before {context.invoked_subcommand}", f"{command} {option} …")
 
 
 def duration(text: str) -> timedelta:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from shardwright.cli.streams import Stream, printable
 from shardwright.cli.words import MANY, result_line
 from shardwright.runs.events import (
     Event,
@@ -74,7 +76,8 @@ class LiveProgress(PlainProgress):
 
     def __init__(self, screen: Screen) -> None:
         super().__init__(screen)
-        self._console = Console(highlight=False)
+        # Not sys.stdout itself: a terminal that goes away must not end the run.
+        self._console = Console(file=cast("IO[str]", Stream(sys.stdout)), highlight=False)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -104,7 +107,7 @@ class LiveProgress(PlainProgress):
             case ShardStarted(shard, _):
                 self._in_work[shard] = shard
             case ShardProgress(shard, message):
-                self._in_work[shard] = f"{shard}: {message}"
+                self._in_work[shard] = printable(f"{shard}: {message}")
             case ShardWaiting(shard, _, _):
                 self._in_work.pop(shard, None)
             case ShardFinished(result) if self._in_work.pop(result.shard, None):
@@ -116,4 +119,4 @@ class LiveProgress(PlainProgress):
 
     def say(self, text: str, style: str | None) -> None:
         """One line above the bar."""
-        self._console.print(Text(text, style or ""), soft_wrap=True)
+        self._console.print(Text(printable(text), style or ""), soft_wrap=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from shardwright import errors
+from shardwright.cli.streams import Stream, printable
 from shardwright.dsn import redact
 from shardwright.runs.events import Listener, ignore
 
 if TYPE_CHECKING:
     from shardwright.fleet import Fleet
-
-_PLAIN = str.maketrans({"✓": "+", "✗": "x", "↩": "<", "·": "-", "…": "..."})
 
 
 class Screen:
@@ -27,10 +26,10 @@ class Screen:
     def __init__(
         self,
         *,
-        config: Path | None,
-        as_json: bool,
-        quiet: bool,
-        verbose: bool,
+        config: Path | None = None,
+        as_json: bool = False,
+        quiet: bool = False,
+        verbose: bool = False,
         dry_run: bool = False,
         yes: bool = False,
     ) -> None:
@@ -40,21 +39,13 @@ class Screen:
         self.as_json = as_json
         self.quiet = quiet
         self.verbose = verbose
-        self.is_terminal = sys.stdout.isatty() and not as_json
+        self.is_terminal = _is_terminal(sys.stdout) and not as_json
 
     def fleet(self) -> Fleet:
         """The fleet that --config, or the nearest shardwright.toml, names."""
         from shardwright.fleet import Fleet  # noqa: PLC0415 --help needs none of it
 
         return Fleet.from_config(self.config)
-
-    def run(self, action: Callable[[], int | None]) -> int:
-        """The exit code of `action`; an error of ours becomes a line and its own code."""
-        try:
-            return action() or 0
-        except errors.ShardwrightError as error:
-            self.error(error)
-            return error.exit_code
 
     def line(self, text: str, *, style: str | None = None, important: bool = False) -> None:
         """One line for people; nothing with --json, only important ones with --quiet."""
@@ -70,26 +61,26 @@ class Screen:
     def document(self, value: Any) -> None:
         """The JSON document; nothing without --json."""
         if self.as_json:
-            sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
-            sys.stdout.flush()
+            _write(sys.stdout, json.dumps(value, indent=2, default=str), None)
 
-    def error(self, error: errors.ShardwrightError) -> None:
-        """The fact and the command that helps."""
-        fact, hint = redact(str(error)), redact(error.hint)
+    def error(self, fact: str, hint: str, exit_code: int) -> None:
+        """The fact and the command that helps; neither shows a secret."""
+        fact, hint = redact(fact), redact(hint)
         if self.as_json:
-            self.document({"error": fact, "hint": hint or None, "exit_code": error.exit_code})
+            self.document({"error": fact, "hint": hint or None, "exit_code": exit_code})
             return
-        _write(sys.stderr, f"✗ {fact}", "red" if sys.stderr.isatty() else None)
+        _write(sys.stderr, f"✗ {fact}", "red" if _is_terminal(sys.stderr) else None)
         if hint:
             _write(sys.stderr, f"  try: {hint}", None)
 
     def confirm(self, action: str) -> None:
-        """Goes on only with --yes, or a yes at the terminal. Raises NeedsConfirmation without a terminal."""
+        """Goes on only with --yes, or a yes at the terminal. Raises NeedsConfirmation without one, NotConfirmed."""
         if self.yes:
             return
         if not sys.stdin.isatty():
             raise errors.NeedsConfirmation(action=action)
-        typer.confirm(f"{action}. Go on?", abort=True, err=True)
+        if not typer.confirm(f"{printable(action)}. Go on?", err=True):
+            raise errors.NotConfirmed(action=action)
 
     def progress(self) -> AbstractContextManager[Listener]:
         """A listener that shows a run as it goes: a live bar on a terminal, plain lines elsewhere."""
@@ -100,12 +91,14 @@ class Screen:
         return LiveProgress(self) if self.is_terminal else nullcontext(PlainProgress(self))
 
 
+def _is_terminal(stream: Any) -> bool:
+    return bool(stream.isatty()) and os.environ.get("TERM") != "dumb"
+
+
 def _write(stream: Any, text: str, style: str | None) -> None:
-    if style is not None:
+    text = printable(text)
+    if style is not None and not os.environ.get("NO_COLOR"):
         text = typer.style(text, fg=style) if style != "dim" else typer.style(text, dim=True)
-    try:
-        stream.write(text + "\n")
-    except UnicodeEncodeError:  # a terminal that can't show ✓
-        encoding = stream.encoding or "ascii"
-        stream.write(text.translate(_PLAIN).encode(encoding, "replace").decode(encoding) + "\n")
-    stream.flush()
+    out = Stream(stream)
+    out.write(text + "\n")
+    out.flush()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from shardwright.runs.results import RunResult, ShardResult, Status, revisions_text
+from shardwright.runs.results import WELL, RunResult, ShardResult, Status, revisions_text
 
 MANY = 20  # from here on shards that had nothing to do are told in one line
 Line = tuple[str, str | None]
@@ -37,6 +37,12 @@ def _done(result: ShardResult) -> str:
     if result.status is Status.RESET:
         return f"reset, at {revisions_text(result.after)}"
     return "seeded"
+
+
+def not_well(result: RunResult) -> list[ShardResult]:
+    """The shards that did not end as the command wanted."""
+    well = WELL | {Status.ROLLED_BACK} if result.kind == "rollback" else WELL
+    return [each for each in result.results if each.status not in well]
 
 
 def summary_line(result: RunResult) -> str:

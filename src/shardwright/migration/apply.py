@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, RevisionStep
-from sqlalchemy import create_engine, pool
+from sqlalchemy import create_engine, pool, text
 from sqlalchemy.engine import Connection
 
 from shardwright.dsn import DatabaseUrl
@@ -81,29 +82,80 @@ def _read_afresh(session: ShardSession, version_table: str) -> State | None:
 
 
 def _run_env(session: ShardSession, history: History, choose: Choose) -> None:
-    def steps(state: State, context: MigrationContext) -> list[RevisionStep]:
-        _require_ours(session, history.location, context)
-        return choose(history, state)
-
     config = history.location.alembic_config()
     url = session.shard.url
     driver = driver_for(url, config.get_main_option("sqlalchemy.url"))
     config.set_main_option("sqlalchemy.url", url.sqlalchemy(driver).replace("%", "%%"))
-    with _following(session), _LazyConnection(url) as lazy:
+    with _LazyConnection(replace(url, driver=driver)) as lazy:
         config.attributes = _Attributes(lazy, shard=session.shard.name)
-        with EnvironmentContext(config, history.script, fn=steps, starting_rev=None):
+        with _environment(config, session, history, choose):
             history.script.run_env()
 
 
-def _require_ours(session: ShardSession, location: ScriptLocation, context: MigrationContext) -> None:
-    """env.py may have opened anything; before a revision runs, the shard itself confirms that it is there."""
-    assert context.connection is not None  # noqa: S101 online
-    pid = context.connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+def _environment(config: Config, session: ShardSession, history: History, choose: Choose) -> EnvironmentContext:
+    """Alembic's environment for one shard: takes a connection to no other database, and follows the revisions."""
+
+    def steps(state: State, context: MigrationContext) -> Iterator[RevisionStep]:
+        _require_version_table(session, history.location, context)
+        for step in choose(history, state):
+            session.place = _describe(step)
+            session.report(session.place)
+            yield step
+        session.place = None
+
+    destination = session.payload.get("target", session.payload.get("state"))
+    environment = EnvironmentContext(config, history.script, fn=steps, starting_rev=None, destination_rev=destination)
+    configure = environment.configure
+
+    def configure_here(*arguments: Any, **keywords: Any) -> None:
+        configure(*arguments, **keywords)
+        _require_here(session, environment.get_context())
+
+    # The functions of `alembic.context` call this very object, so no subclass is needed (nor would one be called).
+    environment.configure = configure_here  # type: ignore[method-assign]
+    return environment
+
+
+def _describe(step: RevisionStep) -> str:
+    script = step.revision
+    return f"{'upgrade' if step.is_upgrade else 'downgrade'} {script.revision} ({Path(script.path).name})"
+
+
+def _require_here(session: ShardSession, context: MigrationContext) -> None:
+    """env.py may have opened anything; before Alembic writes a word, the shard itself confirms that it is there."""
+    connection = context.connection
+    assert connection is not None  # noqa: S101 online
+    begun_before = connection.in_transaction()
+    pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    if not begun_before:
+        connection.rollback()  # env.py may want to begin by itself
     session.require_here(pid)
-    schema = context.version_table_schema
-    table = f"{schema}.{context.version_table}" if schema else context.version_table
-    if table != location.version_table:
-        raise WrongVersionTable(table, location.version_table)
+
+
+_SCHEMA_OF_TABLE = """
+    SELECT coalesce(
+        (SELECT space.nspname
+         FROM pg_catalog.pg_class AS class
+         JOIN pg_catalog.pg_namespace AS space ON space.oid = class.relnamespace
+         WHERE class.oid = pg_catalog.to_regclass({table})),
+        pg_catalog.current_schema())
+"""
+
+
+def _require_version_table(session: ShardSession, location: ScriptLocation, context: MigrationContext) -> None:
+    """Raises WrongVersionTable where env.py, or the search_path it sets, keeps the revisions elsewhere than we read."""
+    assert context.connection is not None  # noqa: S101 online
+    parts = [part for part in (context.version_table_schema, context.version_table) if part]
+    ask = text(_SCHEMA_OF_TABLE.format(table=":table"))
+    found = context.connection.execute(ask, {"table": _quoted(parts)}).scalar(), parts[-1]
+    *schema, table = location.version_table.split(".")
+    row = session.watch.execute(_SCHEMA_OF_TABLE.format(table="%s"), [_quoted([*schema, table])]).fetchone()
+    if found != ((schema or row or (None,))[0], table):
+        raise WrongVersionTable(".".join(filter(None, found)), location.version_table)
+
+
+def _quoted(parts: Iterable[str]) -> str:
+    return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
 
 
 class WrongVersionTable(Exception):
@@ -159,36 +211,3 @@ class _Attributes(dict[str, Any]):
 
     def pop(self, key: str, *default: Any) -> Any:
         return self[key] if key == "connection" else super().pop(key, *default)
-
-
-@contextmanager
-def _following(session: ShardSession) -> Iterator[None]:
-    """Each revision that begins is reported, and named in the error if it fails."""
-    logger = logging.getLogger("alembic.runtime.migration")
-    handler = _StepHandler(session)
-    before = logger.level, logger.disabled, logger.propagate
-    logger.setLevel(logging.INFO)
-    logger.disabled = False
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.level, logger.disabled, logger.propagate = before
-
-
-class _StepHandler(logging.Handler):
-    """Alembic logs `Running upgrade a -> b, doc` with the step as its argument."""
-
-    def __init__(self, session: ShardSession) -> None:
-        super().__init__(logging.INFO)
-        self._session = session
-
-    def emit(self, record: logging.LogRecord) -> None:
-        step = record.args[0] if isinstance(record.args, tuple) and record.args else None
-        if isinstance(step, RevisionStep):
-            way = "upgrade" if step.is_upgrade else "downgrade"
-            script = step.revision
-            file = Path(script.path).name if script.path else ""
-            self._session.place = f"{way} {script.revision} ({file})"
-            self._session.report(self._session.place)

@@ -5,8 +5,10 @@ Knows files, not databases. A shard's state is the tuple of its version rows, so
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,8 +36,11 @@ class ScriptLocation:
         config = AlembicConfig(file_=self._ini, toml_file=self._pyproject)
         # Alembic takes a relative entry from the working directory; ours may be any.
         paths = [str(self.project / path) for path in config.get_prepend_sys_paths_list() or [str(self.project)]]
+        versions = [str(self.project / path) for path in config.get_version_locations_list() or []]
         config.set_main_option("path_separator", "os")
-        config.set_main_option("prepend_sys_path", _escaped(":".join(paths)))
+        config.set_main_option("prepend_sys_path", _escaped(os.pathsep.join(paths)))
+        if versions:
+            config.set_main_option("version_locations", _escaped(os.pathsep.join(versions)))
         config.set_main_option("script_location", _escaped(str(self.directory)))
         return config
 
@@ -75,8 +80,9 @@ class History:
     @contextmanager
     def _loading(self) -> Iterator[None]:
         try:
-            yield
-        except Exception as error:  # loading imports the user's files, which may raise anything
+            with redirect_stdout(sys.stderr):  # ours may have to hold one JSON document
+                yield
+        except (Exception, SystemExit) as error:  # loading imports the user's files, which may raise anything
             reason = f"{type(error).__name__}: {_first_line(error)}{_place(error, self.location.directory)}"
             raise errors.HistoryBroken(directory=str(self.location.directory), reason=reason) from error
 
@@ -95,11 +101,13 @@ class History:
         return tuple(revision for revision in state if revision not in self._revisions)
 
     def ancestry(self, state: Iterable[str]) -> frozenset[str]:
-        """Every revision that a shard in `state` has had applied; the state itself is among them."""
+        """Every revision that a shard in `state` has had applied, itself included. Raises NoSuchRevision."""
         seen: set[str] = set()
         todo = list(state)
         while todo:
             revision = todo.pop()
+            if revision not in self._revisions:
+                raise self._no_such_revision(revision, "it came from other code")
             if revision not in seen:
                 seen.add(revision)
                 todo += self._revisions[revision]._all_down_revisions
@@ -128,10 +136,12 @@ class History:
             return (target,)
         if target == "head" and len(self.heads) > 1:
             raise errors.SeveralHeads(directory=str(self.location.directory), heads=", ".join(self.heads))
+        if not target.strip():
+            raise self._no_such_revision(target, "it is empty")
         try:
             found = self.script.get_revisions(target)
         except CommandError as error:
-            raise self._no_such_revision(target, error) from error
+            raise self._no_such_revision(target, _first_line(error)) from error
         return tuple(sorted(script.revision for script in found))
 
     def upgrade(self, state: State, target: str) -> list[RevisionStep]:
@@ -142,14 +152,19 @@ class History:
         try:
             return self.script._upgrade_revs(target, state)  # type: ignore[arg-type]  # Alembic passes tuples too
         except CommandError as error:
-            raise self._no_such_revision(target, error) from error
+            raise self._no_such_revision(target, _first_line(error)) from error
 
     def downgrade(self, state: State, target: str) -> list[RevisionStep]:
-        """The steps down from `state` to `target`, in order. Raises NoSuchRevision."""
+        """The steps down from `state` to `target`, in order; none where it is there, or below, already.
+
+        Raises NoSuchRevision.
+        """
+        if not target.startswith("-") and self.ancestry(state) <= self.ancestry(self.resolve(target)):
+            return []
         try:
             return self.script._downgrade_revs(target, state)  # type: ignore[arg-type]
         except CommandError as error:
-            raise self._no_such_revision(target, error) from error
+            raise self._no_such_revision(target, _first_line(error)) from error
 
     def return_to(self, state: State, earlier: State) -> list[RevisionStep]:
         """The steps down from `state` to exactly `earlier`, whatever branches lie between.
@@ -158,11 +173,8 @@ class History:
         """
         above = self.ancestry(state) - self.ancestry(earlier)
         if not self.ancestry(earlier) <= self.ancestry(state):
-            raise errors.NoSuchRevision(
-                directory=str(self.location.directory),
-                revision=", ".join(earlier) or "base",
-                reason=f"it is not an ancestor of {', '.join(state) or 'base'}",
-            )
+            reason = f"it is not an ancestor of {', '.join(state) or 'base'}"
+            raise self._no_such_revision(", ".join(earlier) or "base", reason)
         newest_first = self._revisions  # as walk_revisions gave them
         return [self.step(revision, upwards=False) for revision in newest_first if revision in above]
 
@@ -171,8 +183,8 @@ class History:
         script = self._revisions.get(revision)
         return f"{revision} ({script.doc})" if script is not None and script.doc else revision
 
-    def _no_such_revision(self, target: str, error: CommandError) -> errors.NoSuchRevision:
-        return errors.NoSuchRevision(directory=str(self.location.directory), revision=target, reason=_first_line(error))
+    def _no_such_revision(self, target: str, reason: str) -> errors.NoSuchRevision:
+        return errors.NoSuchRevision(directory=str(self.location.directory), revision=target, reason=reason)
 
 
 def _first_line(error: BaseException) -> str:

@@ -141,8 +141,10 @@ def operation(
 
 
 def _describe(run: Run | None, holder: locks.Holder | None) -> str:
-    if run is None:
-        return str(holder) if holder else "it has just ended"
+    if holder is None:
+        return "it has just ended"
+    if run is None or run.started_at < holder.since:  # that run died, and the holder has not begun its own yet
+        return str(holder)
     return (
         f"run {run.id}: {run.kind} to {run.target or 'the end'}, started by {run.started_by} on {run.started_on} "
         f"(process {run.process}), since {run.started_at:%Y-%m-%d %H:%M:%S %Z}"

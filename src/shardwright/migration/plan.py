@@ -14,7 +14,7 @@ from shardwright.config import Shard
 from shardwright.migration.history import History, State
 from shardwright.migration.versions import Reading
 from shardwright.runs.results import ShardResult, Status, revisions_text
-from shardwright.runs.store import Seen
+from shardwright.runs.store import Ledger, Seen
 
 CANARY_LABEL = "canary"
 
@@ -130,8 +130,14 @@ def unknown_revision(shard: Shard, state: State, history: History) -> ShardResul
     )
 
 
-def ahead_of_code(result: ShardResult, seen: Mapping[str, Seen]) -> ShardResult:
-    """`result` as ahead of the code, where the ledger knows who brought its unknown revision; else as it is."""
+def name_those_ahead(ledger: Ledger, results: Sequence[ShardResult]) -> list[ShardResult]:
+    """`results`, those unknown as ahead of the code where the ledger tells who brought their revision."""
+    unknown = {each for result in results if result.status is Status.UNKNOWN for each in result.after or ()}
+    seen = ledger.first_seen(unknown) if unknown else {}
+    return [_ahead_of_code(result, seen) for result in results]
+
+
+def _ahead_of_code(result: ShardResult, seen: Mapping[str, Seen]) -> ShardResult:
     known = next((seen[revision] for revision in result.after or () if revision in seen), None)
     if result.status is not Status.UNKNOWN or known is None:
         return result
@@ -169,7 +175,9 @@ def in_waves(
     Canaries are the shards labelled `canary = "yes"` before others.
     """
     ordered = sorted(todo, key=lambda each: each.shard.labels.get(CANARY_LABEL) != "yes") if canary else list(todo)
-    cuts = [canary, *(max(canary, math.ceil(share * len(ordered))) for share in shares), len(ordered)]
+    whole = len(ordered)
+    # rounded, for 7 % of 100 is 7.000000000000001
+    cuts = [canary, *(max(canary, math.ceil(round(share * whole, 9))) for share in shares), whole]
     waves, start = [], 0
     for cut in cuts:
         if cut > start:

@@ -20,8 +20,6 @@ from shardwright.runs.results import RunResult, ShardResult, Status, revisions_t
 from shardwright.runs.stopping import StopRequest
 from shardwright.runs.store import Ledger, Run
 
-_NEVER_MOVED = frozenset({Status.UP_TO_DATE, Status.AHEAD, Status.UNKNOWN})
-
 
 @dataclass(frozen=True)
 class RollbackOptions:
@@ -70,35 +68,41 @@ def _plan_undo(fleet: FleetConfig, history: History, ledger: Ledger, options: Ro
     run = ledger.run(options.run) if options.run is not None else ledger.last_rollout()
     if run is None:
         raise errors.NothingToRollBack(reason="the ledger has no rollout that changed anything")
-    recorded = {result.shard: result for result in ledger.results(run.id) if _was_begun(result)}
+    recorded = {result.shard: result for result in ledger.results(run.id) if _was_begun(run, result)}
     shards = tuple(shard for shard in fleet.select(options.shards) if shard.name in recorded)
     target = f"the revisions before run {run.id}"
-    plan = _plan(fleet, history, target, shards, _by_record(history, run, recorded))
+    plan = _plan(fleet, history, target, shards, _by_record(history, run, recorded, ledger.moved_since(run.id)))
     if not plan.todo and not plan.not_well:
         raise errors.NothingToRollBack(reason=f"no shard is above the revision it had before run {run.id}")
     return plan, run
 
 
-def _was_begun(result: ShardResult) -> bool:
-    return result.status not in _NEVER_MOVED and result.before is not None
+def _was_begun(run: Run, result: ShardResult) -> bool:
+    """Whether the run may have moved the shard: one that ended without a word may have, whatever it noted last."""
+    noted_last = result.status is Status.NOT_TRIED and not run.has_all_results
+    return result.before is not None and (result.attempts > 0 or noted_last)
 
 
-def _by_record(history: History, run: Run, recorded: Mapping[str, ShardResult]) -> Way:
+def _by_record(history: History, run: Run, recorded: Mapping[str, ShardResult], moved_since: Mapping[str, int]) -> Way:
     def way(shard: Shard, state: State) -> ShardPlan | ShardResult:
         result = recorded[shard.name]
         earlier = result.before or ()
-        if result.status is Status.MIGRATED and state not in (earlier, result.after):
-            return ShardResult(
-                shard.name,
-                Status.FAILED,
-                state,
-                state,
-                error=f"it is at {revisions_text(state)}; run {run.id} left it at {revisions_text(result.after)}",
-                hint=f"shardwright rollback --shards {shard.name} --to {revisions_text(earlier)}",
-            )
+        if state != earlier and (reason := _moved_on(history, run, result, state, moved_since.get(shard.name))):
+            hint = f"shardwright rollback --shards {shard.name} --to {revisions_text(earlier)}"
+            return ShardResult(shard.name, Status.FAILED, state, state, error=reason, hint=hint)
         return plan_shard(history, shard, state, history.return_to(state, earlier))
 
     return way
+
+
+def _moved_on(history: History, run: Run, result: ShardResult, state: State, later: int | None) -> str | None:
+    """Why undoing `run` would take more from the shard than `run` brought; None where it would not."""
+    at = f"it is at {revisions_text(state)}"
+    left_at = result.after if result.attempts > 0 else None
+    if left_at is not None:
+        within = history.ancestry(state) <= history.ancestry(left_at)
+        return None if within else f"{at}; run {run.id} left it at {revisions_text(left_at)}"
+    return f"{at}; run {later} has moved it since run {run.id}" if later is not None else None
 
 
 def _plan(fleet: FleetConfig, history: History, target: str, shards: tuple[Shard, ...], way: Way) -> Plan:

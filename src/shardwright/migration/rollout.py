@@ -13,8 +13,8 @@ from shardwright.migration.outcome import result_of
 from shardwright.migration.plan import (
     Plan,
     ShardPlan,
-    ahead_of_code,
     in_waves,
+    name_those_ahead,
     parse_waves,
     plan_shard,
     plan_shards,
@@ -26,14 +26,16 @@ from shardwright.runs.results import RunResult, ShardResult, Status
 from shardwright.runs.stopping import StopRequest
 
 OnFailure = Literal["stop", "continue", "rollback"]
+_FAILURES = frozenset({Status.FAILED, Status.UNKNOWN, Status.AHEAD})
 
 
 @dataclass(frozen=True)
 class MigrateOptions:
     """What a rollout may do; the defaults are those of the command line.
 
-    `max_failures`: how many shards may fail before nothing new is started; None means 0 for `stop` and
-    `rollback`, any number for `continue`. `timeout` is per shard, over all its tries.
+    `max_failures`: how many shards may fail before nothing new is started (and, with `rollback`, those done go
+    back); None means 0 for `stop` and `rollback`, any number for `continue`. `timeout` is per shard, over all its
+    tries.
     """
 
     target: str = "head"
@@ -91,7 +93,7 @@ def migrate(fleet: FleetConfig, options: MigrateOptions, *, stop: StopRequest, o
     history = History(script_location(fleet))
     with operation(fleet, "migrate", stop=stop, on_event=on_event) as op:
         plan = plan_migrate(fleet, history, options)
-        settled = _name_those_ahead(op, plan)
+        settled = name_those_ahead(op.ledger, plan.settled)
         op.begin(
             target=plan.target,
             plan=plan.as_dict(),
@@ -99,16 +101,9 @@ def migrate(fleet: FleetConfig, options: MigrateOptions, *, stop: StopRequest, o
             settled=settled,
         )
         _execute(op, history, plan, options)
-        go_back = options.on_failure == "rollback" and _has_failures(op) and not stop.is_asked
+        go_back = options.on_failure == "rollback" and _failed_too_often(op, options) and not stop.is_asked
         beyond_repair = go_back and _roll_back(op, history, plan, options)
         return op.finish(refused=beyond_repair)
-
-
-def _name_those_ahead(op: Operation, plan: Plan) -> list[ShardResult]:
-    odd = [result for result in plan.settled if result.status is Status.UNKNOWN]
-    unknown = {revision for result in odd for revision in result.after or ()}
-    seen = op.ledger.first_seen(unknown) if unknown else {}
-    return [ahead_of_code(result, seen) for result in plan.settled]
 
 
 def _execute(op: Operation, history: History, plan: Plan, options: MigrateOptions) -> None:
@@ -131,8 +126,9 @@ def _limits(fleet: FleetConfig, options: MigrateOptions) -> FanOutLimits:
     )
 
 
-def _has_failures(op: Operation) -> bool:
-    return any(result.status in (Status.FAILED, Status.UNKNOWN) for result in op.results.values())
+def _failed_too_often(op: Operation, options: MigrateOptions) -> bool:
+    failures = sum(result.status in _FAILURES for result in op.results.values())
+    return options.tolerated is not None and failures > options.tolerated
 
 
 def _roll_back(op: Operation, history: History, plan: Plan, options: MigrateOptions) -> bool:
@@ -170,13 +166,14 @@ def return_job(history: History, shard: Shard, state: State) -> Job:
 
 
 def _after_rolling_back(first: ShardResult, back: ShardResult) -> ShardResult:
-    """What stands in the result of a rollout's shard after its way back."""
+    """What stands in the result of a rollout's shard after its way back; why it failed before is not lost."""
     seconds = first.seconds + back.seconds
     if back.status is Status.ROLLED_BACK:
-        status = Status.ROLLED_BACK if first.status is Status.MIGRATED else first.status
+        status = Status.ROLLED_BACK if first.status is Status.MIGRATED else Status.FAILED
         return first.with_note(status=status, after=back.after, seconds=seconds)
-    if back.status is Status.NOT_TRIED:
-        reason, hint = "interrupted before it was rolled back", "shardwright rollback"
-        return first.with_note(status=Status.FAILED, error=reason, hint=hint)
     reason = f"could not be rolled back: {back.error}"
-    return first.with_note(status=back.status, after=back.after, seconds=seconds, error=reason, hint=back.hint)
+    if back.status is Status.NOT_TRIED:
+        reason = "interrupted before it was rolled back"
+        back = back.with_note(status=Status.FAILED, after=first.after, hint="shardwright rollback")
+    error = "; ".join(filter(None, (first.error, reason)))
+    return first.with_note(status=back.status, after=back.after, seconds=seconds, error=error, hint=back.hint)

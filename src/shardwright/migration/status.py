@@ -1,17 +1,22 @@
-"""`status`: where every shard's schema stands. Reads only, and needs no control database."""
+"""`status`: where every shard's schema stands. Reads only, and does without the control database if it must."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from shardwright import errors
+from shardwright.catalog.control import read_control
 from shardwright.config import FleetConfig, Shard
 from shardwright.migration.history import History, State
-from shardwright.migration.plan import ShardPlan, plan_shard, plan_shards
+from shardwright.migration.plan import ShardPlan, name_those_ahead, plan_shard, plan_shards
 from shardwright.migration.rollout import script_location
 from shardwright.migration.versions import survey
 from shardwright.runs.results import RunResult, ShardResult, Status
+from shardwright.runs.store import Ledger
 
 
 def status(fleet: FleetConfig, *, target: str = "heads", shards: str | None = None) -> RunResult:
-    """Each shard's revision beside `target`: up_to_date, behind (`to` is what it lacks), unknown, or failed.
+    """Each shard's revision beside `target`: up_to_date, behind, ahead (the ledger knows of whom), unknown, or failed.
 
     Raises NoSuchShard, NoMigrations, HistoryBroken, NoSuchRevision.
     """
@@ -29,5 +34,15 @@ def status(fleet: FleetConfig, *, target: str = "heads", shards: str | None = No
         ShardResult(each.shard.name, Status.BEHIND, each.before, each.before, hint="shardwright migrate")
         for each in todo
     ]
-    results = {result.shard: result for result in (*behind, *settled)}
+    results = {result.shard: result for result in (*behind, *_name_those_ahead(fleet, settled))}
     return RunResult("status", None, ", ".join(resolved), tuple(results[shard.name] for shard in chosen))
+
+
+def _name_those_ahead(fleet: FleetConfig, settled: Sequence[ShardResult]) -> Sequence[ShardResult]:
+    if all(result.status is not Status.UNKNOWN for result in settled):
+        return settled
+    try:
+        with read_control(fleet.control, application_name="shardwright status") as control:
+            return name_those_ahead(Ledger(control, fleet.shard_set), settled) if control else settled
+    except errors.ControlError:
+        return settled  # they stay unknown

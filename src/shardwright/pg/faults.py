@@ -79,7 +79,9 @@ def _one_line(error: BaseException) -> str:
     primary = getattr(getattr(error, "diag", None), "message_primary", None)
     detail = getattr(getattr(error, "diag", None), "message_detail", None)
     text = f"{primary} ({detail})" if primary and detail else primary or str(error) or type(error).__name__
-    return redact(re.sub(r"\s+", " ", text).strip())
+    # The ledger can hold neither NUL nor half a surrogate pair, and user code may raise anything.
+    text = re.sub(r"[\s\x00]+", " ", text).encode(errors="replace").decode()
+    return redact(text.strip())
 
 
 def _without_preamble(text: str) -> str:

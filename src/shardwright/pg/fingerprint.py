@@ -27,20 +27,19 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
+
+from shardwright.pg.queries import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import psycopg
 
-_QUERY: Final = files("shardwright.pg").joinpath("fingerprint.sql").read_bytes()
-
-_FIX_SETTINGS: Final = "SELECT pg_catalog.set_config(key, value, true) FROM pg_catalog.jsonb_each_text(%s)"
+_QUERIES: Final = load("shardwright.pg", "fingerprint.sql")
 
 _SETTINGS: Final = {
     "transaction_read_only": "on",
@@ -115,8 +114,9 @@ def fingerprint(connection: psycopg.Connection[Any]) -> Fingerprint:
         connection.transaction(force_rollback=True),
         connection.cursor(row_factory=tuple_row) as cursor,
     ):
-        cursor.execute(_FIX_SETTINGS, (Jsonb(_SETTINGS),), prepare=False)
-        return _of(cursor.execute(_QUERY, prepare=False))
+        cursor.execute(_QUERIES["fix_settings"], (Jsonb(_SETTINGS),), prepare=False)
+        rows = cursor.execute(_QUERIES["fingerprint"], prepare=False).fetchall()
+    return _of(rows)
 
 
 def differences(left: Fingerprint, right: Fingerprint) -> list[Difference]:

@@ -25,8 +25,8 @@ relation AS MATERIALIZED (
 ),
 type AS MATERIALIZED (
     SELECT
-        t.oid, t.typtype, t.typrelid, t.typbasetype, t.typtypmod, t.typnotnull, t.typdefaultbin, t.typcollation,
-        format('%I.%I', s.nspname, t.typname) AS name
+        t.oid, t.typtype, t.typrelid, t.typbasetype, t.typtypmod, t.typnotnull, t.typdefaultbin,
+        t.typcollation, format('%I.%I', s.nspname, t.typname) AS name
     FROM pg_type AS t
     JOIN space AS s ON s.oid = t.typnamespace
     WHERE t.typtype IN ('e', 'd', 'c', 'r')
@@ -37,7 +37,7 @@ parentage AS MATERIALIZED (
     FROM (
         SELECT
             inhrelid AS oid,
-            concat_ws(' ', inhparent::regclass::text, CASE WHEN inhdetachpending THEN 'DETACH PENDING' END) AS parent
+            inhparent::regclass || CASE WHEN inhdetachpending THEN ' DETACH PENDING' ELSE '' END AS parent
         FROM pg_inherits
     ) AS i
     GROUP BY oid
@@ -55,7 +55,7 @@ index AS MATERIALIZED (
             CASE WHEN i.indisreplident THEN 'REPLICA IDENTITY' END,
             'PARTITION OF ' || o.parents,
             CASE WHEN i.indexprs IS NOT NULL THEN (
-                SELECT 'STATISTICS ' || string_agg(format('%s=%s', attnum, attstattarget), ', ' ORDER BY attnum)
+                SELECT 'STATISTICS ' || string_agg(attnum || '=' || attstattarget, ', ' ORDER BY attnum)
                 FROM pg_attribute
                 WHERE attrelid = i.indexrelid AND attnum > 0 AND attstattarget <> -1
             ) END
@@ -79,7 +79,10 @@ schemas AS (
     WHERE oid NOT IN (SELECT objid FROM member WHERE classid = 'pg_namespace'::regclass)
 ),
 extensions AS (
-    SELECT 'extension', format('%I', extname), format('VERSION %L SCHEMA %s', extversion, extnamespace::regnamespace)
+    SELECT
+        'extension',
+        format('%I', extname),
+        format('VERSION %L SCHEMA %s', extversion, extnamespace::regnamespace)
     FROM pg_extension
 ),
 relations AS (
@@ -98,15 +101,18 @@ relations AS (
             pg_get_expr(r.relpartbound, r.oid),
             'USING ' || nullif(am.amname, 'heap'),
             'SERVER ' || quote_ident(fs.srvname),
-            CASE WHEN ft.ftoptions IS NOT NULL THEN
-                (SELECT format('OPTIONS (%s)', string_agg(x, ', ' ORDER BY x COLLATE "C")) FROM unnest(ft.ftoptions) AS x)
-            END,
-            CASE WHEN r.reloptions IS NOT NULL THEN
-                (SELECT format('WITH (%s)', string_agg(x, ', ' ORDER BY x COLLATE "C")) FROM unnest(r.reloptions) AS x)
-            END,
-            CASE WHEN toast.reloptions IS NOT NULL THEN
-                (SELECT format('TOAST (%s)', string_agg(x, ', ' ORDER BY x COLLATE "C")) FROM unnest(toast.reloptions) AS x)
-            END,
+            CASE WHEN ft.ftoptions IS NOT NULL THEN (
+                SELECT format('OPTIONS (%s)', string_agg(x, ', ' ORDER BY x COLLATE "C"))
+                FROM unnest(ft.ftoptions) AS x
+            ) END,
+            CASE WHEN r.reloptions IS NOT NULL THEN (
+                SELECT format('WITH (%s)', string_agg(x, ', ' ORDER BY x COLLATE "C"))
+                FROM unnest(r.reloptions) AS x
+            ) END,
+            CASE WHEN toast.reloptions IS NOT NULL THEN (
+                SELECT format('TOAST (%s)', string_agg(x, ', ' ORDER BY x COLLATE "C"))
+                FROM unnest(toast.reloptions) AS x
+            ) END,
             CASE WHEN r.relrowsecurity THEN 'ROW LEVEL SECURITY' END,
             CASE WHEN r.relforcerowsecurity THEN 'FORCE ROW LEVEL SECURITY' END,
             CASE WHEN r.relkind IN ('r', 'p', 'm') THEN
@@ -133,7 +139,9 @@ columns AS (
         concat_ws(
             ' ',
             format_type(a.atttypid, a.atttypmod),
-            CASE WHEN a.attcollation <> t.typcollation THEN 'COLLATE ' || a.attcollation::regcollation::text END,
+            CASE WHEN a.attcollation <> t.typcollation THEN
+                'COLLATE ' || a.attcollation::regcollation::text
+            END,
             CASE WHEN a.attnotnull THEN 'NOT NULL' END,
             CASE WHEN w.connoinherit THEN 'NO INHERIT' END,
             CASE WHEN NOT w.convalidated THEN 'NOT VALID' END,
@@ -145,7 +153,8 @@ columns AS (
                 WHEN '' THEN 'DEFAULT ' || pg_get_expr(d.adbin, d.adrelid)
                 ELSE format(
                     'GENERATED ALWAYS AS (%s) %s',
-                    pg_get_expr(d.adbin, d.adrelid), CASE a.attgenerated WHEN 's' THEN 'STORED' ELSE 'VIRTUAL' END
+                    pg_get_expr(d.adbin, d.adrelid),
+                    CASE a.attgenerated WHEN 's' THEN 'STORED' ELSE 'VIRTUAL' END
                 )
             END,
             CASE WHEN a.attstorage <> t.typstorage THEN
@@ -157,12 +166,14 @@ columns AS (
             CASE a.attcompression WHEN 'p' THEN 'COMPRESSION pglz' WHEN 'l' THEN 'COMPRESSION lz4' END,
             -- "Default" is -1 up to PostgreSQL 16, NULL from 17 on.
             'STATISTICS ' || nullif(a.attstattarget, -1),
-            CASE WHEN a.attoptions IS NOT NULL THEN
-                (SELECT format('WITH (%s)', string_agg(o, ', ' ORDER BY o COLLATE "C")) FROM unnest(a.attoptions) AS o)
-            END,
-            CASE WHEN a.attfdwoptions IS NOT NULL THEN
-                (SELECT format('OPTIONS (%s)', string_agg(o, ', ' ORDER BY o COLLATE "C")) FROM unnest(a.attfdwoptions) AS o)
-            END
+            CASE WHEN a.attoptions IS NOT NULL THEN (
+                SELECT format('WITH (%s)', string_agg(o, ', ' ORDER BY o COLLATE "C"))
+                FROM unnest(a.attoptions) AS o
+            ) END,
+            CASE WHEN a.attfdwoptions IS NOT NULL THEN (
+                SELECT format('OPTIONS (%s)', string_agg(o, ', ' ORDER BY o COLLATE "C"))
+                FROM unnest(a.attfdwoptions) AS o
+            ) END
         )
     FROM relation AS r
     JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -178,9 +189,10 @@ table_constraints AS (
         concat_ws(
             ' ',
             pg_get_constraintdef(c.oid),
-            CASE WHEN i.reloptions IS NOT NULL THEN
-                (SELECT format('WITH (%s)', string_agg(x, ', ' ORDER BY x COLLATE "C")) FROM unnest(i.reloptions) AS x)
-            END,
+            CASE WHEN i.reloptions IS NOT NULL THEN (
+                SELECT format('WITH (%s)', string_agg(x, ', ' ORDER BY x COLLATE "C"))
+                FROM unnest(i.reloptions) AS x
+            ) END,
             nullif(i.state, '')
         )
     FROM relation AS r
@@ -233,7 +245,9 @@ event_triggers AS (
         concat_ws(
             ' ',
             'ON ' || e.evtevent,
-            'WHEN TAG IN (' || (SELECT string_agg(o, ', ' ORDER BY o COLLATE "C") FROM unnest(e.evttags) AS o) || ')',
+            'WHEN TAG IN (' || (
+                SELECT string_agg(tag, ', ' ORDER BY tag COLLATE "C") FROM unnest(e.evttags) AS tag
+            ) || ')',
             'EXECUTE FUNCTION ' || e.evtfoid::regproc::text,
             CASE e.evtenabled
                 WHEN 'D' THEN 'DISABLED' WHEN 'R' THEN 'ENABLE REPLICA' WHEN 'A' THEN 'ENABLE ALWAYS'
@@ -271,9 +285,7 @@ policies AS (
                 WHEN 'd' THEN 'FOR DELETE' ELSE 'FOR ALL'
             END,
             'TO ' || (
-                SELECT string_agg(
-                    role, ', ' ORDER BY role COLLATE "C"
-                )
+                SELECT string_agg(role, ', ' ORDER BY role COLLATE "C")
                 FROM (
                     SELECT CASE oid WHEN 0 THEN 'PUBLIC' ELSE format('%I', pg_get_userbyid(oid)) END AS role
                     FROM unnest(p.polroles) AS oid
@@ -351,20 +363,24 @@ types AS (
             WHEN 'd' THEN concat_ws(
                 ' ',
                 'DOMAIN AS ' || format_type(t.typbasetype, t.typtypmod),
-                CASE WHEN t.typcollation <> base.typcollation THEN 'COLLATE ' || t.typcollation::regcollation::text END,
+                CASE WHEN t.typcollation <> base.typcollation THEN
+                    'COLLATE ' || t.typcollation::regcollation::text
+                END,
                 CASE WHEN t.typnotnull THEN 'NOT NULL' END,
                 'DEFAULT ' || pg_get_expr(t.typdefaultbin, 0)
             )
             WHEN 'r' THEN (
                 SELECT format(
-                    'RANGE (SUBTYPE %s, OPCLASS %s, COLLATION %s, CANONICAL %s, SUBTYPE_DIFF %s, MULTIRANGE %s)',
+                    'RANGE (SUBTYPE %s, SUBTYPE_OPCLASS %s, COLLATION %s, CANONICAL %s,'
+                    ' SUBTYPE_DIFF %s, MULTIRANGE %s)',
                     format_type(g.rngsubtype, NULL),
                     (pg_identify_object('pg_opclass'::regclass, g.rngsubopc, 0)).identity,
-                    g.rngcollation::regcollation, g.rngcanonical, g.rngsubdiff, format_type(g.rngmultitypid, NULL)
+                    g.rngcollation::regcollation, g.rngcanonical, g.rngsubdiff,
+                    format_type(g.rngmultitypid, NULL)
                 )
                 FROM pg_range AS g WHERE g.rngtypid = t.oid
             )
-            -- The one place where the order of columns counts: ROW(…) of a composite type is positional.
+            -- The one place where the order of columns counts: ROW(a, b) goes by position.
             ELSE (
                 SELECT format('COMPOSITE (%s)', string_agg(
                     concat_ws(
@@ -394,12 +410,16 @@ functions AS (
             ELSE (
                 SELECT concat_ws(
                     ' ',
-                    format('(%s) RETURNS %s', pg_get_function_arguments(p.oid), pg_get_function_result(p.oid)),
-                    format('STYPE %s', format_type(g.aggtranstype, NULL)),
+                    format('(%s)', pg_get_function_arguments(p.oid)),
+                    'RETURNS ' || pg_get_function_result(p.oid),
+                    'STYPE ' || format_type(g.aggtranstype, NULL),
                     'MSTYPE ' || format_type(nullif(g.aggmtranstype, 0), NULL),
                     'SORTOP ' || nullif(g.aggsortop, 0)::regoperator::text,
                     format('PARALLEL %s', p.proparallel),
-                    jsonb_strip_nulls(to_jsonb(g) - '{aggfnoid,aggtranstype,aggmtranstype,aggsortop}'::text[])
+                    -- The rest of its row as JSON: no OIDs, but the names of functions.
+                    jsonb_strip_nulls(
+                        to_jsonb(g) - '{aggfnoid,aggtranstype,aggmtranstype,aggsortop}'::text[]
+                    )
                 )
                 FROM pg_aggregate AS g WHERE g.aggfnoid = p.oid
             )
@@ -440,7 +460,9 @@ operator_families AS (
                 SELECT concat_ws(
                     ' ',
                     format('OPERATOR %s', o.amopstrategy), o.amopopr::regoperator::text,
-                    'FOR ORDER BY ' || (pg_identify_object('pg_opfamily'::regclass, nullif(o.amopsortfamily, 0), 0)).identity
+                    'FOR ORDER BY ' || (
+                        pg_identify_object('pg_opfamily'::regclass, nullif(o.amopsortfamily, 0), 0)
+                    ).identity
                 )
                 FROM pg_amop AS o WHERE o.amopfamily = f.oid
                 UNION ALL
@@ -488,11 +510,14 @@ collations AS (
     SELECT
         'collation',
         c.oid::regcollation::text,
-        -- As JSON, because the column of the locale has another name in each of PostgreSQL 15, 16 and 17.
-        -- Its version is the operating system's, not the schema's.
+        -- As JSON, because the locale's column has another name from PostgreSQL 17 on. The version is left
+        -- out: it is the operating system's.
         jsonb_strip_nulls(
-            to_jsonb(c) - '{oid,collname,collnamespace,collowner,collversion,colliculocale,colllocale}'::text[]
-            || jsonb_build_object('locale', coalesce(to_jsonb(c) ->> 'colllocale', to_jsonb(c) ->> 'colliculocale'))
+            to_jsonb(c)
+            - '{oid,collname,collnamespace,collowner,collversion,colliculocale,colllocale}'::text[]
+            || jsonb_build_object(
+                'locale', coalesce(to_jsonb(c) ->> 'colllocale', to_jsonb(c) ->> 'colliculocale')
+            )
         )::text
     FROM pg_collation AS c
     JOIN space AS s ON s.oid = c.collnamespace
@@ -507,7 +532,8 @@ text_search_configurations AS (
             'PARSER ' || (pg_identify_object('pg_ts_parser'::regclass, c.cfgparser, 0)).identity,
             (
                 SELECT string_agg(
-                    format('%s: %s', k.alias, m.mapdict::regdictionary), ', ' ORDER BY k.alias COLLATE "C", m.mapseqno
+                    format('%s: %s', k.alias, m.mapdict::regdictionary),
+                    ', ' ORDER BY k.alias COLLATE "C", m.mapseqno
                 )
                 FROM pg_ts_config_map AS m
                 JOIN ts_token_type(c.cfgparser) AS k ON k.tokid = m.maptokentype
@@ -543,7 +569,12 @@ foreign_servers AS (
     SELECT
         'foreign server',
         format('%I', s.srvname),
-        concat_ws(' ', format('FOREIGN DATA WRAPPER %I', w.fdwname), 'TYPE ' || s.srvtype, 'VERSION ' || s.srvversion)
+        concat_ws(
+            ' ',
+            format('FOREIGN DATA WRAPPER %I', w.fdwname),
+            'TYPE ' || s.srvtype,
+            'VERSION ' || s.srvversion
+        )
     FROM pg_foreign_server AS s
     JOIN pg_foreign_data_wrapper AS w ON w.oid = s.srvfdw
     WHERE s.oid NOT IN (SELECT objid FROM member WHERE classid = 'pg_foreign_server'::regclass)
@@ -575,3 +606,6 @@ FROM (
     UNION ALL SELECT * FROM foreign_data_wrappers
     UNION ALL SELECT * FROM foreign_servers
 ) AS object (kind, name, definition)
+
+-- name: fix_settings
+SELECT pg_catalog.set_config(key, value, true) FROM pg_catalog.jsonb_each_text(%s)

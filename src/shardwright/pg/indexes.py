@@ -10,15 +10,17 @@ from psycopg import sql
 
 from shardwright.pg.queries import load
 
+_START = r"^(?:\s|--[^\n]*\n|/\*.*?\*/)*"  # a statement may have a comment before it
 _CONCURRENTLY = re.compile(
-    r"^\s*(?:CREATE\s+(?:UNIQUE\s+)?INDEX|DROP\s+INDEX|REINDEX\b.*?|REFRESH\s+MATERIALIZED\s+VIEW)\s+CONCURRENTLY\b",
+    _START + r"(?:CREATE\s+(?:UNIQUE\s+)?INDEX|DROP\s+INDEX|REINDEX\b[^;]*?|REFRESH\s+MATERIALIZED\s+VIEW"
+    r"|ALTER\s+TABLE\b[^;]*\bDETACH\s+PARTITION\b[^;]*?)\s+CONCURRENTLY\b",
     re.IGNORECASE | re.DOTALL,
 )
 _IDENTIFIER = r'(?:"(?:[^"]|"")+"|[A-Za-z_][\w$]*)'
 _CREATE = re.compile(
-    rf"^\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?(?P<index>{_IDENTIFIER})"
+    _START + rf"CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?(?P<index>{_IDENTIFIER})"
     rf"\s+ON\s+(?:ONLY\s+)?(?P<table>{_IDENTIFIER}(?:\.{_IDENTIFIER})?)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.DOTALL,
 )
 _queries = load(__package__)
 

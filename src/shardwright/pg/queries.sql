@@ -24,7 +24,8 @@ WHERE application_name = %(application_name)s
   AND state <> 'idle'
 
 -- name: terminate_sessions
-SELECT pid, pg_catalog.pg_terminate_backend(pid)
+-- Waits: until a session is gone, what it was committing may still become visible.
+SELECT pid, pg_catalog.pg_terminate_backend(pid, 5000)
 FROM pg_catalog.pg_stat_activity
 WHERE application_name = %(application_name)s
   AND datname = pg_catalog.current_database()

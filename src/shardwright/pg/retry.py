@@ -15,10 +15,14 @@ def lock_timeout(first: timedelta, attempt: int) -> timedelta:
 
     It grows past deadlock_timeout (1 s), or an autovacuum that holds the table would never be cancelled.
     """
-    return min(first * (1 << (attempt - 1)), max(first, LONGEST_LOCK_TIMEOUT))
+    return min(first * _doubled(attempt), max(first, LONGEST_LOCK_TIMEOUT))
 
 
 def pause(attempt: int, *, jitter: random.Random | None = None) -> timedelta:
     """The wait after `attempt` (from 1) failed: doubled each time, up to 10 s, times 0.5 to 1.5."""
     factor = (jitter or random).uniform(0.5, 1.5)
-    return min(FIRST_PAUSE * (1 << (attempt - 1)), LONGEST_PAUSE) * factor
+    return min(FIRST_PAUSE * _doubled(attempt), LONGEST_PAUSE) * factor
+
+
+def _doubled(attempt: int) -> int:
+    return 1 << min(attempt - 1, 16)  # a duration can't be doubled a hundred times

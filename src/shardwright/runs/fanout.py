@@ -240,8 +240,8 @@ class FanOut:
     def _take_reply(self, running: _Running, reply: Reply) -> None:
         pending = self._release(running)
         self._idle.append(running.worker)
-        if reply.reason is not None and running.ending is not None:
-            reply = replace(reply, reason=running.ending, again=False)
+        if reply.reason is not None and (ending := running.ending or self._overdue(running)):
+            reply = replace(reply, reason=ending, again=False)
         if reply.again and pending.attempt < self._limits.lock_tries and not self._is_over:
             self._put_back(pending, reply)
             return
@@ -298,10 +298,14 @@ class FanOut:
             self._ask_to_end(running, f"interrupted by {self._stop.reason}")
 
     def _end_what_takes_too_long(self) -> None:
-        now = time.monotonic()
         for running in list(self._running.values()):
-            if running.deadline is not None and now >= running.deadline and self._limits.timeout is not None:
-                self._ask_to_end(running, f"took longer than {format_duration(self._limits.timeout)}")
+            if reason := self._overdue(running):
+                self._ask_to_end(running, reason)
+
+    def _overdue(self, running: _Running) -> str | None:
+        if running.deadline is None or self._limits.timeout is None or time.monotonic() < running.deadline:
+            return None
+        return f"took longer than {format_duration(self._limits.timeout)}"
 
     def _ask_to_end(self, running: _Running, reason: str) -> None:
         """Cancel on the server, again every second; then end the sessions; then kill the worker."""

@@ -22,11 +22,11 @@ class Hooks:
 
     def __init__(self) -> None:
         self.session: ShardSession | None = None
-        self._written: set[int] = set()
         event.listen(Engine, "do_connect", self._connect)
         event.listen(Engine, "before_cursor_execute", self._before)
         event.listen(Engine, "after_cursor_execute", self._after)
         event.listen(Engine, "commit", self._commit)
+        event.listen(Engine, "rollback", self._rollback)
 
     def _connect(self, dialect: Any, record: Any, arguments: Any, keywords: dict[str, Any]) -> None:
         del record, arguments
@@ -49,7 +49,8 @@ class Hooks:
             return
         self.session.raise_if_cancelled()
         if waits_without_harm(statement):
-            self.session.drop_leftover(statement)
+            cursor.execute("SHOW search_path")
+            self.session.drop_leftover(statement, search_path=cursor.fetchone()[0])
             cursor.execute("SET lock_timeout = 0")
             connection.info["shardwright_waits"] = True
 
@@ -65,7 +66,7 @@ class Hooks:
             self._note_write(connection)
 
     def _note_write(self, connection: Connection) -> None:
-        if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+        if getattr(connection.connection.dbapi_connection, "autocommit", False):
             self._mark_committed()
         else:
             connection.info["shardwright_wrote"] = True
@@ -73,6 +74,9 @@ class Hooks:
     def _commit(self, connection: Connection) -> None:
         if connection.info.pop("shardwright_wrote", False):
             self._mark_committed()
+
+    def _rollback(self, connection: Connection) -> None:
+        connection.info.pop("shardwright_wrote", None)
 
     def _mark_committed(self) -> None:
         if self.session is not None:

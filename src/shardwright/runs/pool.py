@@ -9,6 +9,7 @@ import sys
 import tempfile
 from multiprocessing.connection import Connection
 
+from shardwright.dsn import redact
 from shardwright.runs.protocol import Answer, Cancel, Order, Request
 
 _TAIL = 2000
@@ -52,10 +53,7 @@ class WorkerProcess:
     def close(self) -> None:
         """The worker is gone: it leaves when the channel closes, or is killed after a moment."""
         self.channel.close()
-        try:
-            self._process.wait(timeout=2)
-        except subprocess.TimeoutExpired:
-            self.kill()
+        self._wait()
         self._log.close()
 
     def kill(self) -> None:
@@ -65,12 +63,19 @@ class WorkerProcess:
 
     def last_words(self) -> str:
         """How it ended and the last line it printed, for an error message."""
-        code = self._process.wait()
+        code = self._wait()
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         self._log.seek(0, os.SEEK_END)
         self._log.seek(max(0, self._log.tell() - _TAIL))
         lines = self._log.read().decode(errors="replace").strip().splitlines()
-        return f"{how}: {lines[-1]}" if lines else how
+        return redact(f"{how}: {lines[-1]}") if lines else how
+
+    def _wait(self) -> int:
+        try:
+            return self._process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return self._process.wait()
 
     def _send(self, request: Request) -> None:
         try:

@@ -52,16 +52,29 @@ ORDER BY id DESC
 LIMIT 1
 
 -- name: last_rollout
--- The newest migrate that found anything to do; whether its shards moved, they say themselves.
+-- The newest migrate that began with a shard; whether it moved, the shard says itself. One that ended without a
+-- word may have begun with any.
 SELECT run.id, run.kind, run.shard_set, run.state, run.target, run.undoes, run.started_by, run.started_on,
        run.process, run.started_at, run.finished_at, run.exit_code, run.note
 FROM shardwright.run
 WHERE run.shard_set = %(shard_set)s
   AND run.kind = 'migrate'
   AND EXISTS (SELECT FROM shardwright.run_shard AS shard
-              WHERE shard.run = run.id AND shard.status NOT IN ('up_to_date', 'ahead', 'unknown'))
+              WHERE shard.run = run.id
+                AND (shard.attempts > 0
+                     OR shard.status = 'not_tried' AND run.state IN ('running', 'abandoned')))
 ORDER BY run.id DESC
 LIMIT 1
+
+-- name: moved_since
+SELECT shard.shard, min(run.id)
+FROM shardwright.run_shard AS shard
+JOIN shardwright.run ON run.id = shard.run
+WHERE run.shard_set = %(shard_set)s
+  AND run.id > %(run)s
+  AND shard.attempts > 0
+  AND shard.from_revisions IS DISTINCT FROM shard.to_revisions
+GROUP BY shard.shard
 
 -- name: results
 SELECT shard, status, from_revisions, to_revisions, seconds, attempts, error, hint

@@ -61,11 +61,7 @@ class ShardSession:
     @property
     def settings(self) -> dict[str, str]:
         """What every connection to the shard starts with."""
-        return {
-            **SURVIVE_A_DEAD_CLIENT,
-            "lock_timeout": f"{self.order.lock_timeout}ms",
-            "statement_timeout": f"{self.order.statement_timeout}ms",
-        }
+        return {**SURVIVE_A_DEAD_CLIENT, **timeouts(self.order)}
 
     @property
     def application_name(self) -> str:
@@ -106,23 +102,29 @@ class ShardSession:
         except psycopg.Error:
             return  # the server is gone, and so is what ran there
 
-    def drop_leftover(self, statement: str) -> None:
+    def drop_leftover(self, statement: str, *, search_path: str) -> None:
         """Before a CREATE INDEX CONCURRENTLY: an invalid index of an earlier, broken try is dropped."""
         target = indexes.index_to_be_built(statement)
         if target is None:
             return
-        settings = {**self.settings, "lock_timeout": "0"}
+        settings = {**self.settings, "lock_timeout": "0", "search_path": search_path}
         name = self.application_name
         with connect(self.shard.url, application_name=name, settings=settings) as connection:
             if indexes.drop_if_invalid(connection, *target):
                 self.report(f"dropped the invalid index {target[0]} that an earlier try left")
 
 
+def timeouts(order: Order) -> dict[str, str]:
+    """The settings that keep a statement from waiting, or running, for longer than the order allows."""
+    return {"lock_timeout": f"{order.lock_timeout}ms", "statement_timeout": f"{order.statement_timeout}ms"}
+
+
 @contextmanager
 def hold(order: Order, report: Callable[[str], None]) -> Iterator[ShardSession]:
     """The shard's lock is held within; raises ShardLocked or psycopg.Error where it can't be had."""
     name = f"{order.application_name[: NAME_LENGTH - 5]} lock"
-    with connect(order.shard.url, application_name=name) as watch:
+    settings = {**timeouts(order), "idle_session_timeout": "0"}  # a server that ended it would give the lock away
+    with connect(order.shard.url, application_name=name, settings=settings) as watch:
         if not locks.acquire(watch, order.lock, patience=LOCK_PATIENCE):
             raise ShardLocked(str(locks.holder(watch, order.lock) or "a session that has just ended"))
         session = ShardSession(order, watch, report)

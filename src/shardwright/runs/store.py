@@ -38,6 +38,11 @@ class Run:
     exit_code: int | None
     note: str | None
 
+    @property
+    def has_all_results(self) -> bool:
+        """Whether the ledger knows how each shard ended; a run whose process died may have gone further."""
+        return self.state in ("finished", "interrupted")
+
     def as_dict(self) -> dict[str, Any]:
         """The run as `--json` prints it."""
         return {
@@ -147,13 +152,18 @@ class Ledger:
         return self._one("running")
 
     def last_rollout(self) -> Run | None:
-        """The newest `migrate` that had anything to do."""
+        """The newest `migrate` that began with a shard."""
         return self._one("last_rollout")
 
     def results(self, run: int) -> list[ShardResult]:
         """Every shard's result in that run, by name."""
         rows = self._connection.execute(_queries["results"], {"run": run})
         return [ShardResult(row[0], Status(row[1]), _tuple(row[2]), _tuple(row[3]), *row[4:]) for row in rows]
+
+    def moved_since(self, run: int) -> dict[str, int]:
+        """The shards that runs after `run` have moved, each with the first of those runs."""
+        rows = self._connection.execute(_queries["moved_since"], {"shard_set": self._shard_set, "run": run})
+        return {row[0]: row[1] for row in rows}
 
     def first_seen(self, revisions: Iterable[str]) -> dict[str, Seen]:
         """Which of these revisions a rollout has brought to a shard, and where each first came from."""

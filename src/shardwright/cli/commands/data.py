@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,13 +11,16 @@ from shardwright.cli.commands.schema import Jobs, Shards, tell
 from shardwright.cli.screen import Screen
 from shardwright.runs.stopping import StopRequest, stop_on_signals
 
+if TYPE_CHECKING:
+    from shardwright.fleet import Fleet
+
 
 @command(app, "seed", changes=True, examples=("shardwright seed", "shardwright seed --shards shard_0"))
 def seed(screen: Screen, shards: Shards = None, jobs: Jobs = None) -> int:
     """Run the application's seed function, or seeds/*.sql, on every shard."""
     fleet = screen.fleet()
     if screen.dry_run:
-        return _show_seed(screen, shards)
+        return _show_seed(screen, fleet, shards)
     with screen.progress() as listener, stop_on_signals(StopRequest()) as stop:
         result = fleet.seed(shards=shards, jobs=jobs, verbose=screen.verbose, stop=stop, on_event=listener)
     return tell(screen, result)
@@ -40,7 +43,7 @@ def reset(
     databases = [f"{shard.name} ({shard.url.redacted})" for shard in fleet.resolved.select(shards)]
     if screen.dry_run:
         return show_reset(screen, databases, seed=seed)
-    screen.confirm(f"reset drops {len(databases)} databases: {', '.join(databases)}")
+    confirm_reset(screen, databases)
     with screen.progress() as listener, stop_on_signals(StopRequest()) as stop:
         result = fleet.reset(
             shards=shards,
@@ -54,19 +57,24 @@ def reset(
     return tell(screen, result)
 
 
+def confirm_reset(screen: Screen, databases: list[str]) -> None:
+    """Goes on only where it is clear what will be lost."""
+    count = f"{len(databases)} database{'s' if len(databases) != 1 else ''}"
+    screen.confirm(f"dropping {count}, all data in them are lost: {', '.join(databases)}")
+
+
 def show_reset(screen: Screen, databases: list[str], *, seed: bool) -> int:
     """What a reset would destroy and make."""
     screen.document({"dry_run": True, "drops": databases, "seed": seed})
     for database in databases:
-        screen.line(f"would drop, create and migrate{' and seed' if seed else ''}: {database}")
+        screen.line(f"would drop, create{', migrate and seed' if seed else ' and migrate'}: {database}")
     return 0
 
 
-def _show_seed(screen: Screen, shards: str | None) -> int:
-    fleet = screen.fleet()
+def _show_seed(screen: Screen, fleet: Fleet, shards: str | None) -> int:
     plan = fleet.plan_seed()
     names = [shard.name for shard in fleet.resolved.select(shards)]
     what = plan["function"] or ", ".join(str(file) for file in plan["files"])
     screen.document({"dry_run": True, "seed": what, "shards": names})
-    screen.line(f"would run {what} on {', '.join(names)}")
+    screen.line(f"would run {what} on {', '.join(names)}", important=True)
     return 0

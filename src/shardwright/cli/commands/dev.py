@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from shardwright.cli.app import app, command
-from shardwright.cli.commands.data import show_reset
-from shardwright.cli.commands.schema import tell
+from shardwright.cli.commands.data import confirm_reset, show_reset
+from shardwright.cli.commands.schema import tell, tell_end
 from shardwright.cli.screen import Screen
 from shardwright.runs.stopping import StopRequest, stop_on_signals
 
@@ -38,6 +38,9 @@ def up(screen: Screen, *, shards: _Shards = None, clusters: _Clusters = None) ->
             "seed": result.seeded.as_dict() if result.seeded else None,
         }
     )
+    tell_end(screen, result.migrated)
+    if result.seeded is not None:
+        tell_end(screen, result.seeded)
     for shard in result.fleet.shards:
         screen.line(f"  {shard.name}  {shard.url.redacted}")
     return result.exit_code
@@ -51,14 +54,16 @@ def down(
 ) -> int:
     """Stop the embedded servers; nothing of them goes on running."""
     fleet = screen.fleet()
+    names = fleet.plan_dev_down(destroy=destroy)
     if screen.dry_run:
-        return _say(screen, ["would stop the embedded clusters" + (" and delete their data" if destroy else "")])
-    if destroy:
-        screen.confirm("dev down --destroy deletes the embedded clusters with all their data")
+        what = "would stop and delete with all data: " if destroy else "would stop: "
+        return _say(screen, [f"{what}{name}" for name in names])
+    if destroy and names:
+        screen.confirm(f"deleting the embedded clusters with all their data: {', '.join(names)}")
     names = fleet.dev_down(destroy=destroy)
     screen.document({"stopped": names, "destroyed": destroy})
     what = "stopped and deleted" if destroy else "stopped"
-    screen.line(f"{what}: {', '.join(names)}" if names else "there is no embedded fleet to stop")
+    screen.line(f"{what}: {', '.join(names)}" if names else "there is no embedded fleet to stop", important=True)
     return 0
 
 
@@ -67,11 +72,11 @@ def reset(screen: Screen) -> int:
     """Drop every shard, create, migrate and seed it again; ALL DATA IN THEM ARE LOST."""
     fleet = screen.fleet()
     fleet.require_disposable("dev reset")
-    databases = [shard.name for shard in fleet.resolved.select(None)]
+    databases = [f"{shard.name} ({shard.url.redacted})" for shard in fleet.resolved.select(None)]
     with_seed = fleet.has_seed
     if screen.dry_run:
         return show_reset(screen, databases, seed=with_seed)
-    screen.confirm(f"dev reset drops {len(databases)} databases: {', '.join(databases)}")
+    confirm_reset(screen, databases)
     with screen.progress() as listener, stop_on_signals(StopRequest()) as stop:
         result = fleet.reset(seed=with_seed, verbose=screen.verbose, stop=stop, on_event=listener)
     return tell(screen, result)
@@ -79,6 +84,6 @@ def reset(screen: Screen) -> int:
 
 def _say(screen: Screen, lines: list[str]) -> int:
     screen.document({"dry_run": True, "plan": lines})
-    for line in lines:
-        screen.line(line)
+    for line in lines or ["nothing would be done"]:
+        screen.line(line, important=True)
     return 0

@@ -9,6 +9,7 @@ import typer
 from shardwright.cli.app import app, command
 from shardwright.cli.screen import Screen
 from shardwright.cli.words import result_line
+from shardwright.runs.results import WELL
 from shardwright.runs.store import Run
 
 group = typer.Typer(help="The ledger: who did what to which shard, and how it ended.")
@@ -27,9 +28,9 @@ def list_runs(
     runs = screen.fleet().runs(limit=limit)
     screen.document({"runs": [run.as_dict() for run in runs]})
     for run in runs:
-        screen.line(_line(run))
+        screen.line(_line(run), important=True)
     if not runs:
-        screen.line("the ledger is empty")
+        screen.line("the ledger is empty", important=True)
     return 0
 
 
@@ -38,11 +39,12 @@ def show(screen: Screen, number: Annotated[int, typer.Argument(metavar="ID", hel
     """Show one run and each shard's result in it."""
     run, results = screen.fleet().run(number)
     screen.document({**run.as_dict(), "shards": [result.as_dict() for result in results]})
-    screen.line(_line(run))
+    screen.line(_line(run), important=True)
     if run.note:
-        screen.line(f"  {run.note}")
+        screen.line(f"  {run.note}", important=True)
     for result in results:
-        screen.line(*result_line(result)[:1], style=result_line(result)[1])
+        text, style = result_line(result)
+        screen.line(text, style=style, important=result.status not in WELL)
     return 0
 
 

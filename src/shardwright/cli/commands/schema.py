@@ -8,7 +8,7 @@ import typer
 
 from shardwright.cli.app import LockTimeout, Timeout, app, command
 from shardwright.cli.screen import Screen
-from shardwright.cli.words import status_lines, summary_line
+from shardwright.cli.words import not_well, result_line, status_lines, summary_line
 from shardwright.runs.results import RunResult, revisions_text
 from shardwright.runs.stopping import StopRequest, stop_on_signals
 
@@ -135,29 +135,38 @@ def status(
     result = screen.fleet().status(target=target, shards=shards)
     screen.document(result.as_dict())
     for text, style in status_lines(result):
-        screen.line(text, style=style)
+        screen.line(text, style=style, important=style == "red")
     return result.exit_code
 
 
 def tell(screen: Screen, result: RunResult) -> int:
     """The end of an operation: the JSON document or the last line; gives its exit code."""
     screen.document(result.as_dict())
+    tell_end(screen, result)
+    return result.exit_code
+
+
+def tell_end(screen: Screen, result: RunResult) -> None:
+    """The last line for people; before it what is wrong, where --quiet kept it back so far."""
+    for each in not_well(result) if screen.quiet else ():
+        text, style = result_line(each)
+        screen.line(text, style=style, important=True)
     screen.line(summary_line(result), important=True)
     if "ledger" in result.extra:
         screen.line(f"✗ {result.extra['ledger']}", style="red", important=True)
-    return result.exit_code
 
 
 def _show_plan(screen: Screen, fleet: Fleet, plan: Plan) -> int:
     sql = fleet.sql(plan) if plan.todo else {}
     screen.document({"dry_run": True, **plan.as_dict(), "settled": [r.as_dict() for r in plan.settled], "sql": sql})
-    screen.line(f"{plan.kind} to {plan.target or 'base'}: {len(plan.todo)} shards to do, {len(plan.settled)} settled")
+    header = f"{plan.kind} to {plan.target or 'base'}: {len(plan.todo)} shards to do, {len(plan.settled)} settled"
+    screen.line(header, important=True)
     for number, wave in enumerate(plan.waves, start=1):
         for each in wave:
             way = f"{revisions_text(each.before)} → {revisions_text(each.after)}"
             screen.line(f"  wave {number}: {each.shard.name}: {way} ({len(each.steps)} revisions)")
     for result in plan.not_well:
-        screen.line(f"✗ {result.shard}: {result.error}", style="red")
+        screen.line(result_line(result)[0], style="red", important=True)
     for statements in sql.values():
         screen.line(f"\n{statements}")
     return 1 if plan.not_well else 0

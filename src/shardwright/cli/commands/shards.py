@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,10 @@ from shardwright.cli.screen import Screen
 from shardwright.cli.words import size
 from shardwright.runs.results import ShardResult, revisions_text
 
+if TYPE_CHECKING:
+    from shardwright.config import Shard
+    from shardwright.fleet import Fleet
+
 group = typer.Typer(help="The shards: list, check, add.")
 app.add_typer(group, name="shards")
 
@@ -23,28 +27,46 @@ def list_shards(screen: Screen, context: typer.Context, shards: Shards = None) -
     """List the shards with version, tenants, size and health."""
     del context
     fleet = screen.fleet()
-    revisions = {result.shard: result for result in fleet.status(shards=shards).results}
+    revisions = _revisions(screen, fleet, shards)
     healths = fleet.check_shards(shards=shards)
-    hosts = {shard.name: shard for shard in fleet.resolved.shards}
-    rows = []
-    for health in healths:
-        shard, revision = hosts[health.shard], revisions[health.shard]
-        rows.append((shard.host, dict(shard.labels), health, revision))
+    by_name = {shard.name: shard for shard in fleet.resolved.shards}
+    rows = [(by_name[health.shard], health, revisions.get(health.shard)) for health in healths]
     screen.document({"shards": [_as_dict(*row) for row in rows]})
     width = max((len(health.shard) for health in healths), default=0)
-    for host, labels, health, revision in rows:
-        screen.line(_row(host, labels, health, revision, width), style=None if health.is_well else "red")
+    for shard, health, revision in rows:
+        style = None if health.is_well else "red"
+        screen.line(_row(shard, health, revision, width), style=style, important=not health.is_well)
+        for finding in health.findings if health.facts else ():
+            if finding.severity == "error":
+                screen.line(f"    {finding.fact}", style=style, important=True)
     return 0 if all(health.is_well for health in healths) else 1
 
 
-@command(group, "check", examples=("shardwright shards check --shards shard_3",))
+def _revisions(screen: Screen, fleet: Fleet, shards: str | None) -> dict[str, ShardResult]:
+    """Where each schema stands; nothing where the history can't be read: the shards can be listed all the same."""
+    try:
+        return {result.shard: result for result in fleet.status(shards=shards).results}
+    except errors.HistoryError as error:
+        screen.note(f"{error}; {error.hint}")
+        return {}
+
+
+@command(group, "check", examples=("shardwright shards check", "shardwright shards check --shards shard_3"))
 def check(screen: Screen, shards: Shards = None) -> int:
-    """Test each shard's connection, version, privileges and settings; exit 1 if one is not fit."""
-    healths = screen.fleet().check_shards(shards=shards)
-    screen.document({"shards": [health.as_dict() for health in healths]})
-    for health in healths:
+    """Test connection, version, privileges and settings of each shard and the control database; exit 1 if one is not fit."""
+    fleet = screen.fleet()
+    control = None if shards else fleet.check_control()
+    healths = fleet.check_shards(shards=shards)
+    screen.document(
+        {
+            **({} if shards else {"control": control.as_dict() if control else None}),
+            "shards": [health.as_dict() for health in healths],
+        }
+    )
+    everybody = [control, *healths] if control else healths
+    for health in everybody:
         _tell_health(screen, health)
-    return 0 if all(health.is_well for health in healths) else 1
+    return 0 if all(health.is_well for health in everybody) else 1
 
 
 @command(
@@ -56,21 +78,21 @@ def check(screen: Screen, shards: Shards = None) -> int:
 def add(
     screen: Screen,
     *,
-    name: Annotated[str, typer.Argument(help="The shard's name.")],
-    url: Annotated[str, typer.Argument(help="Its URL, with ${NAME} for what the environment supplies.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The shard's name.")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="Its URL, with ${NAME} for what the environment supplies.")],
     label: Annotated[list[str] | None, typer.Option("--label", help="key=value; may be repeated.")] = None,
 ) -> int:
     """Add a shard to the configuration file, and check it."""
     fleet = screen.fleet()
     labels = dict(_label(text) for text in label or [])
     if screen.dry_run:
-        screen.document({"dry_run": True, "shard": name, "file": str(fleet.config.file)})
-        screen.line(f"would add {name} to {fleet.config.file}")
+        shard = fleet.plan_add_shard(name, url, labels=labels)
+        screen.document({"dry_run": True, "shard": name, "url": shard.url.redacted, "file": str(fleet.config.file)})
+        screen.line(f"would add {name} ({shard.url.redacted}) to {fleet.config.file}", important=True)
         return 0
-    fleet.add_shard(name, url, labels=labels)
-    health = fleet.check_shards(shards=name)[0]
+    health = fleet.add_shard(name, url, labels=labels)
     screen.document({"added": health.as_dict(), "file": str(fleet.config.file)})
-    screen.line(f"added {name} to {fleet.config.file}")
+    screen.line(f"added {name} to {fleet.config.file}", important=True)
     _tell_health(screen, health)
     return 0 if health.is_well else 1
 
@@ -78,7 +100,7 @@ def add(
 def _label(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not (key and equals):
-        raise errors.UsageError(reason=f"--label {text!r} is not of the form key=value")
+        raise errors.UsageError(f"--label {text!r} is not of the form key=value", "--label region=eu")
     return key, value
 
 
@@ -88,19 +110,19 @@ def _tell_health(screen: Screen, health: ShardHealth) -> None:
     for finding in health.findings:
         mark, style = ("✗", "red") if finding.severity == "error" else ("!", "yellow")
         cure = f"; try: {finding.cure}" if finding.cure else ""
-        screen.line(f"{mark} {health.shard}: {finding.fact}{cure}", style=style)
+        screen.line(f"{mark} {health.shard}: {finding.fact}{cure}", style=style, important=True)
 
 
-def _as_dict(host: str, labels: dict[str, str], health: ShardHealth, revision: ShardResult) -> dict[str, object]:
-    schema = {"status": revision.status.value, "revision": revisions_text(revision.after)}
-    return {**health.as_dict(), "host": host, "labels": labels, "schema": schema}
+def _as_dict(shard: Shard, health: ShardHealth, revision: ShardResult | None) -> dict[str, object]:
+    schema = {"status": revision.status.value, "revision": revisions_text(revision.after)} if revision else None
+    return {**health.as_dict(), "host": shard.host, "labels": dict(shard.labels), "schema": schema}
 
 
-def _row(host: str, labels: dict[str, str], health: ShardHealth, revision: ShardResult, width: int) -> str:
+def _row(shard: Shard, health: ShardHealth, revision: ShardResult | None, width: int) -> str:
     if not health.facts:
-        return f"✗ {health.shard:<{width}}  {host}  {health.findings[0].fact}"
+        return f"✗ {health.shard:<{width}}  {shard.host}  {health.findings[0].fact}"
     mark = "✓" if health.is_well else "✗"
     tenants = "" if health.facts["tenants"] is None else f"  {health.facts['tenants']} tenants"
-    marks = "  " + " ".join(f"{key}={value}" for key, value in labels.items()) if labels else ""
-    schema = f"{revisions_text(revision.after) or '?'} {revision.status.replace('_', ' ')}"
-    return f"{mark} {health.shard:<{width}}  {host}  {schema}{tenants}  {size(health.facts['bytes'])}{marks}"
+    labels = "".join(f"  {key}={value}" for key, value in shard.labels.items())
+    schema = f"{revisions_text(revision.after) or '?'} {revision.status.replace('_', ' ')}" if revision else "?"
+    return f"{mark} {health.shard:<{width}}  {shard.host}  {schema}{tenants}  {size(health.facts['bytes'])}{labels}"
