@@ -28,6 +28,7 @@ from pydantic import (
 
 from shardwright import errors
 from shardwright.dsn import DatabaseUrl, redact
+from shardwright.shard import Shard
 
 FILE_NAME = "shardwright.toml"
 CONFIG_VARIABLE = "SHARDWRIGHT_CONFIG"
@@ -131,20 +132,6 @@ class LimitsSection(_Section):
     statement_timeout: Duration = timedelta(minutes=30)
     write_gap: Duration = timedelta(milliseconds=500)
     keep: Duration = timedelta(hours=24)
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One PostgreSQL database that holds many tenants."""
-
-    name: str
-    url: DatabaseUrl
-    labels: Mapping[str, str]
-
-    @property
-    def host(self) -> str:
-        """The server it lives on, `address:port`; connection budgets are counted per host."""
-        return self.url.address
 
 
 class Config(_Section):

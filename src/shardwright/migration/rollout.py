@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from shardwright.config import FleetConfig, Shard
+from shardwright.config import FleetConfig
 from shardwright.migration.history import History, ScriptLocation, State
 from shardwright.migration.operation import Operation, not_tried, operation
 from shardwright.migration.outcome import result_of
@@ -24,6 +24,7 @@ from shardwright.runs.events import Listener
 from shardwright.runs.fanout import FanOutLimits, Job, JobResult
 from shardwright.runs.results import RunResult, ShardResult, Status
 from shardwright.runs.stopping import StopRequest
+from shardwright.shard import Shard
 
 OnFailure = Literal["stop", "continue", "rollback"]
 _FAILURES = frozenset({Status.FAILED, Status.UNKNOWN, Status.AHEAD})

@@ -12,10 +12,10 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from shardwright.config import Shard
 from shardwright.migration.history import State
 from shardwright.pg.connect import connect
 from shardwright.pg.faults import Fault, explain
+from shardwright.shard import Shard
 
 _AT_ONCE = 16
 _CONNECT_TIMEOUT = 5

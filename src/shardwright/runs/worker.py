@@ -18,10 +18,11 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
+from shardwright.errors import ShardwrightError
 from shardwright.pg.faults import CANCELLED, LOCK_TIMEOUT, Fault, explain
 from shardwright.runs.hooks import Hooks
-from shardwright.runs.protocol import Answer, Order, Progress, Reply, Request
-from shardwright.runs.session import Cancelled, NotThisShard, ShardLocked, ShardSession, hold
+from shardwright.runs.protocol import Answer, Begun, Order, Progress, Reply, Request
+from shardwright.runs.session import Cancelled, ShardProblem, ShardSession, hold
 
 Task = Callable[[ShardSession], Mapping[str, Any]]
 
@@ -60,6 +61,7 @@ class Worker:
 
     def _serve(self, order: Order) -> Reply:
         session: ShardSession | None = None
+        self._channel.send(Begun())
         try:
             with hold(order, lambda message: self._channel.send(Progress(message))) as session:
                 self._hooks.session = session
@@ -78,13 +80,10 @@ def load_task(name: str) -> Task:
 
 
 def _explain(error: BaseException, session: ShardSession | None) -> Reply:
-    if isinstance(error, ShardLocked):
-        return Reply(reason=f"another operation holds its lock: {error}", hint="shardwright runs", again=True)
-    if isinstance(error, NotThisShard):
-        return Reply(
-            reason="env.py opened another database than this shard's",
-            hint='let env.py take the URL from config.get_main_option("sqlalchemy.url")',
-        )
+    if isinstance(error, ShardProblem):
+        return Reply(reason=str(error), hint=error.hint or None, again=error.again)
+    if isinstance(error, ShardwrightError):
+        return Reply(reason=str(error), hint=error.hint or None)
     fault = explain(error)
     if session is None:
         return Reply(reason=fault.reason, hint=fault.hint or None)
