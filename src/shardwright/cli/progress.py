@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from shardwright.cli.streams import Stream, printable
-from shardwright.cli.words import MANY, result_line
+from shardwright.cli.words import MANY, counted, result_line
 from shardwright.runs.events import (
     Event,
     RunFinished,
@@ -49,7 +49,7 @@ class PlainProgress:
             case ShardFinished(result):
                 self.say(*result_line(result))
             case WaveStarted(number, of, shards):
-                self.say(f"wave {number} of {of}: {shards} shard{'s' if shards != 1 else ''}", None)
+                self.say(f"wave {number} of {of}: {counted(shards, 'shard')}", None)
             case ShardWaiting(shard, reason, seconds):
                 self.say(f"  {shard}: {reason}; again in {seconds:.1f} s", "dim")
             case ShardStarted(shard, attempt):

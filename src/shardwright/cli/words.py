@@ -64,15 +64,16 @@ def status_lines(result: RunResult) -> Iterator[Line]:
             well = status is Status.UP_TO_DATE
             word = "up to date" if well else "behind"
             yield (
-                f"{'✓' if well else '✗'} {revision}: {_count(shards)} {word}{_names(shards)}",
+                f"{'✓' if well else '✗'} {revision}: {counted(len(shards), 'shard')} {word}{_names(shards)}",
                 "green" if well else "red",
             )
         else:
             yield from (result_line(shard) for shard in shards)
 
 
-def _count(shards: list[ShardResult]) -> str:
-    return f"{len(shards)} shard{'s' if len(shards) != 1 else ''}"
+def counted(number: int, noun: str) -> str:
+    """`1 shard`, `2 shards`."""
+    return f"{number} {noun}{'s' if number != 1 else ''}"
 
 
 def _names(shards: list[ShardResult]) -> str:

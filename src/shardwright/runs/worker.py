@@ -63,13 +63,13 @@ class Worker:
         session: ShardSession | None = None
         self._channel.send(Begun())
         try:
-            with hold(order, lambda message: self._channel.send(Progress(message))) as session:
-                self._hooks.session = session
+            with hold(order, self._report) as session, self._hooks.serving(session):
                 return Reply(value=load_task(order.task)(session))
         except (Exception, SystemExit) as error:  # noqa: BLE001 user code may raise anything; it is this shard's result
             return replace(_explain(error, session), value=session.facts if session else {})
-        finally:
-            self._hooks.session = None
+
+    def _report(self, message: str) -> None:
+        self._channel.send(Progress(message))
 
 
 def load_task(name: str) -> Task:

@@ -8,7 +8,7 @@ import typer
 
 from shardwright.cli.app import LockTimeout, Timeout, app, command
 from shardwright.cli.screen import Screen
-from shardwright.cli.words import not_well, result_line, status_lines, summary_line
+from shardwright.cli.words import counted, not_well, result_line, status_lines, summary_line
 from shardwright.runs.results import RunResult, revisions_text
 from shardwright.runs.stopping import StopRequest, stop_on_signals
 
@@ -159,12 +159,13 @@ def tell_end(screen: Screen, result: RunResult) -> None:
 def _show_plan(screen: Screen, fleet: Fleet, plan: Plan) -> int:
     sql = fleet.sql(plan) if plan.todo else {}
     screen.document({"dry_run": True, **plan.as_dict(), "settled": [r.as_dict() for r in plan.settled], "sql": sql})
-    header = f"{plan.kind} to {plan.target or 'base'}: {len(plan.todo)} shards to do, {len(plan.settled)} settled"
+    todo = counted(len(plan.todo), "shard")
+    header = f"{plan.kind} to {plan.target or 'base'}: {todo} to do, {len(plan.settled)} settled"
     screen.line(header, important=True)
     for number, wave in enumerate(plan.waves, start=1):
         for each in wave:
             way = f"{revisions_text(each.before)} → {revisions_text(each.after)}"
-            screen.line(f"  wave {number}: {each.shard.name}: {way} ({len(each.steps)} revisions)")
+            screen.line(f"  wave {number}: {each.shard.name}: {way} ({counted(len(each.steps), 'revision')})")
     for result in plan.not_well:
         screen.line(result_line(result)[0], style="red", important=True)
     for statements in sql.values():
