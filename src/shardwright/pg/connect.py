@@ -16,6 +16,14 @@ NAME_LENGTH = 63  # PostgreSQL cuts a longer application_name
 # A killed client's statement goes on until it ends, unless the server looks at the socket now and then.
 SURVIVE_A_DEAD_CLIENT = {"client_connection_check_interval": "1s"}
 
+# A network that swallows everything is noticed within a minute, not after the two hours of the kernel's default.
+KEEPALIVE = {
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
+
 
 def milliseconds(duration: timedelta) -> int:
     """`duration` as PostgreSQL's time-outs count it; at least 1, since 0 would switch the time-out off."""
@@ -40,12 +48,13 @@ def connect(
 
     Raises psycopg.OperationalError; `pg.faults.explain` says it in words without secrets.
     """
-    own = dict(url.parameters).get("options", "")
+    own = dict(url.parameters)
     options = startup_options({**SURVIVE_A_DEAD_CLIENT, **(settings or {})})
     return psycopg.connect(
         url.conninfo,
         application_name=application_name[:NAME_LENGTH],
         connect_timeout=connect_timeout,
-        options=f"{own} {options}".strip(),
+        options=f"{own.get('options', '')} {options}".strip(),
         autocommit=autocommit,
+        **{name: value for name, value in KEEPALIVE.items() if name not in own},
     )

@@ -61,6 +61,8 @@ class Hooks:
                 keywords[name] = f"{present} {value}"
             else:
                 keywords[name] = value
+        for name, value in self.session.connection_defaults(dialect.driver).items():
+            keywords.setdefault(name, value)
 
     def _before(
         self, connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool

@@ -11,7 +11,14 @@ from typing import Any
 import psycopg
 
 from shardwright.pg import activity, indexes, locks
-from shardwright.pg.connect import NAME_LENGTH, SURVIVE_A_DEAD_CLIENT, connect, startup_options
+from shardwright.pg.connect import (
+    CONNECT_TIMEOUT,
+    KEEPALIVE,
+    NAME_LENGTH,
+    SURVIVE_A_DEAD_CLIENT,
+    connect,
+    startup_options,
+)
 from shardwright.runs.protocol import Order
 from shardwright.shard import Shard
 
@@ -83,6 +90,10 @@ class ShardSession:
         if driver == "asyncpg":
             return {"server_settings": {"application_name": self.application_name, **self.settings}}
         return {"application_name": self.application_name, "options": startup_options(self.settings)}
+
+    def connection_defaults(self, driver: str) -> dict[str, Any]:
+        """What such a connection has where user code says nothing about it."""
+        return {} if driver == "asyncpg" else {**KEEPALIVE, "connect_timeout": CONNECT_TIMEOUT}
 
     def require_here(self, pid: int) -> None:
         """Raises ShardProblem unless the session `pid` is one of ours in this shard's database."""
