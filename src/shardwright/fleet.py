@@ -91,6 +91,7 @@ class Fleet:
         max_failures: int | None = None,
         timeout: timedelta | str | None = None,
         lock_timeout: timedelta | str | None = None,
+        online: bool = False,
         verbose: bool = False,
         stop: StopRequest | None = None,
         on_event: Listener = ignore,
@@ -109,6 +110,7 @@ class Fleet:
             max_failures=max_failures,
             timeout=_duration(timeout),
             lock_timeout=_duration(lock_timeout),
+            online=online,
             verbose=verbose,
         )
         return rollout.migrate(self._for_acting, options, stop=stop or StopRequest(), on_event=on_event)
@@ -150,7 +152,8 @@ class Fleet:
 
     def sql(self, plan: Plan) -> dict[str, str]:
         """The SQL of each revision in `plan`, or a comment why it can't be shown; connects to nothing."""
-        return render(rollout.script_location(self.resolved), plan)
+        ways = render(rollout.script_location(self.resolved), plan.todo, upwards=plan.kind == "migrate")
+        return {rendering.revision: rendering.sql for renderings in ways.values() for rendering in renderings}
 
     # --- data for development and tests -------------------------------------------------------
 

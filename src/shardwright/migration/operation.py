@@ -27,10 +27,20 @@ _SET_LOCKS = 1 << 16  # set locks are numbers from here on, below are locks of o
 class Operation:
     """A running operation; made by `operation`, which holds the shard set's lock around it."""
 
-    def __init__(self, fleet: FleetConfig, kind: str, *, ledger: Ledger, stop: StopRequest, on_event: Listener) -> None:
+    def __init__(
+        self,
+        fleet: FleetConfig,
+        kind: str,
+        *,
+        control: psycopg.Connection[Any],
+        ledger: Ledger,
+        stop: StopRequest,
+        on_event: Listener,
+    ) -> None:
         self.fleet = fleet
         self.kind = kind
         self.ledger = ledger
+        self.control = control
         self.stop = stop
         self.run: int | None = None
         self.results: dict[str, ShardResult] = {}
@@ -137,7 +147,7 @@ def operation(
             who = _describe(ledger.running(), locks.holder(control, key))
             raise errors.RolloutUnderWay(shard_set=fleet.shard_set, holder=who)
         record_shards(control, fleet.shard_set, fleet.shards)
-        yield Operation(fleet, kind, ledger=ledger, stop=stop or StopRequest(), on_event=on_event)
+        yield Operation(fleet, kind, control=control, ledger=ledger, stop=stop or StopRequest(), on_event=on_event)
 
 
 def _describe(run: Run | None, holder: locks.Holder | None) -> str:

@@ -7,7 +7,7 @@ from shardwright.migration.operation import not_tried
 from shardwright.migration.plan import ShardPlan
 from shardwright.migration.versions import Reading, read_shard
 from shardwright.runs.fanout import JobResult
-from shardwright.runs.results import ShardResult, Status
+from shardwright.runs.results import ShardResult, Status, revisions_text
 
 
 def result_of(history: History, plan: ShardPlan, ended: JobResult, *, success: Status) -> ShardResult:
@@ -26,6 +26,8 @@ def result_of(history: History, plan: ShardPlan, ended: JobResult, *, success: S
         reply.reason,
         reply.hint,
     )
+    if ended.succeeded and after is not None and history.ancestry(after) != history.ancestry(plan.after):
+        return result.with_note(status=Status.FAILED, error=f"it is at {revisions_text(after)} afterwards")
     if ended.succeeded or (after is not None and not ended.lost):
         return result
     return _resolve(result, history, plan, read_shard(plan.shard, history.location.version_table), success)

@@ -20,7 +20,8 @@ from shardwright.migration.plan import (
     plan_shards,
 )
 from shardwright.migration.versions import survey
-from shardwright.runs.events import Listener
+from shardwright.migration.ways import Ways, choose
+from shardwright.runs.events import Listener, WaysChosen
 from shardwright.runs.fanout import FanOutLimits, Job, JobResult
 from shardwright.runs.results import RunResult, ShardResult, Status
 from shardwright.runs.stopping import StopRequest
@@ -47,6 +48,7 @@ class MigrateOptions:
     max_failures: int | None = None
     timeout: timedelta | None = None
     lock_timeout: timedelta | None = None
+    online: bool = False
     verbose: bool = False
 
     @property
@@ -94,24 +96,27 @@ def migrate(fleet: FleetConfig, options: MigrateOptions, *, stop: StopRequest, o
     with operation(fleet, "migrate", stop=stop, on_event=on_event) as op:
         plan = plan_migrate(fleet, history, options)
         settled = name_those_ahead(op.ledger, plan.settled)
+        ways = Ways() if options.online else choose(fleet, history, plan.todo, op.control, stop)
         op.begin(
             target=plan.target,
             plan=plan.as_dict(),
             todo=[not_tried(each.shard.name, each.before) for each in plan.todo],
             settled=settled,
         )
-        _execute(op, history, plan, options)
+        if ways.rendered:
+            on_event(WaysChosen(ways.rendered, ways.why_online))
+        _execute(op, history, plan, ways, options)
         go_back = options.on_failure == "rollback" and _failed_too_often(op, options) and not stop.is_asked
         beyond_repair = go_back and _roll_back(op, history, plan, options)
         return op.finish(refused=beyond_repair)
 
 
-def _execute(op: Operation, history: History, plan: Plan, options: MigrateOptions) -> None:
+def _execute(op: Operation, history: History, plan: Plan, ways: Ways, options: MigrateOptions) -> None:
     if not plan.todo:
         return
     plans = {each.shard.name: each for each in plan.todo}
     op.fan_out(
-        [[_upgrade_job(history, each.shard, options.target) for each in wave] for wave in plan.waves],
+        [[ways.job(history, each, options.target) for each in wave] for wave in plan.waves],
         limits=_limits(op.fleet, options),
         max_failures=options.tolerated,
         failed_already=len(plan.not_well),
@@ -154,10 +159,6 @@ def _roll_back(op: Operation, history: History, plan: Plan, options: MigrateOpti
 def _way_back(plan: ShardPlan, first: ShardResult) -> ShardPlan:
     before = plan.after if first.after is None else first.after
     return ShardPlan(plan.shard, before, after=plan.before, steps=tuple(reversed(plan.steps)))
-
-
-def _upgrade_job(history: History, shard: Shard, target: str) -> Job:
-    return Job(shard, "shardwright.migration.apply:upgrade", {"location": history.location, "target": target})
 
 
 def return_job(history: History, shard: Shard, state: State) -> Job:

@@ -16,6 +16,7 @@ from shardwright.config import Shard
 from shardwright.migration.history import State
 from shardwright.pg.connect import connect
 from shardwright.pg.faults import Fault, explain
+from shardwright.runs.session import ShardSession
 
 _AT_ONCE = 16
 _CONNECT_TIMEOUT = 5
@@ -39,6 +40,15 @@ def read_state(connection: psycopg.Connection[Any], version_table: str) -> State
     except psycopg.errors.UndefinedTable:
         return ()
     return tuple(sorted(row[0] for row in rows))
+
+
+def read_afresh(session: ShardSession, version_table: str) -> State | None:
+    """What a shard in work says on a new connection; None where it says nothing."""
+    try:
+        with session.connect() as connection:
+            return read_state(connection, version_table)
+    except psycopg.Error:
+        return None
 
 
 def read_shard(shard: Shard, version_table: str) -> Reading:

@@ -6,24 +6,18 @@ Started as `python -m shardwright.runs.worker FD`. A process and not a thread, b
 
 from __future__ import annotations
 
-import importlib
 import logging.config
 import os
 import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import replace
 from multiprocessing.connection import Connection
-from typing import Any
 
-from shardwright.pg.faults import CANCELLED, LOCK_TIMEOUT, Fault, explain
 from shardwright.runs.hooks import Hooks
-from shardwright.runs.protocol import Answer, Order, Progress, Reply, Request
-from shardwright.runs.session import Cancelled, NotThisShard, ShardLocked, ShardSession, hold
-
-Task = Callable[[ShardSession], Mapping[str, Any]]
+from shardwright.runs.protocol import Answer, Order, Progress, Request
+from shardwright.runs.serving import serve
+from shardwright.runs.session import ShardSession
 
 
 class Worker:
@@ -38,7 +32,8 @@ class Worker:
         """Serves orders until the other side goes away."""
         threading.Thread(target=self._listen, daemon=True).start()
         while True:
-            self._channel.send(self._serve(self._orders.get()))
+            order = self._orders.get()
+            self._channel.send(serve(order, self._report, self._take_in_hand))
 
     def _listen(self) -> None:
         while True:
@@ -51,70 +46,18 @@ class Worker:
             elif self._hooks.session is not None:
                 self._hooks.session.cancel(request.reason, hard=request.hard)
 
+    def _report(self, message: str) -> None:
+        self._channel.send(Progress(message))
+
+    def _take_in_hand(self, session: ShardSession | None) -> None:
+        self._hooks.session = session
+
     def _leave(self) -> None:
         """The run's process is gone: nobody wants the result any more, so nothing may go on at the server."""
         session = self._hooks.session
         if session is not None:
             session.cancel("the process that started this worker has ended")
         os._exit(1)
-
-    def _serve(self, order: Order) -> Reply:
-        session: ShardSession | None = None
-        try:
-            with hold(order, lambda message: self._channel.send(Progress(message))) as session:
-                self._hooks.session = session
-                return Reply(value=load_task(order.task)(session))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 user code may raise anything; it is this shard's result
-            return replace(_explain(error, session), value=session.facts if session else {})
-        finally:
-            self._hooks.session = None
-
-
-def load_task(name: str) -> Task:
-    """The function that `module:function` names."""
-    module, _, function = name.partition(":")
-    task: Task = getattr(importlib.import_module(module), function)
-    return task
-
-
-def _explain(error: BaseException, session: ShardSession | None) -> Reply:
-    if isinstance(error, ShardLocked):
-        return Reply(reason=f"another operation holds its lock: {error}", hint="shardwright runs", again=True)
-    if isinstance(error, NotThisShard):
-        return Reply(
-            reason="env.py opened another database than this shard's",
-            hint='let env.py take the URL from config.get_main_option("sqlalchemy.url")',
-        )
-    fault = explain(error)
-    if session is None:
-        return Reply(reason=fault.reason, hint=fault.hint or None)
-    if session.cancelled is not None or isinstance(error, Cancelled):
-        return Reply(reason=session.cancelled)
-    return _explain_within(fault, error, session)
-
-
-def _explain_within(fault: Fault, error: BaseException, session: ShardSession) -> Reply:
-    where = f"{session.place}: " if session.place else ""
-    if fault.sqlstate == LOCK_TIMEOUT:
-        return _explain_lock_timeout(where, session)
-    if fault.sqlstate == CANCELLED and "statement timeout" in fault.reason:
-        hint = "raise limits.statement_timeout or --timeout, or make the statement smaller"
-        return Reply(reason=f"{where}{fault.reason}", hint=hint)
-    kind = "" if fault.sqlstate else f"{type(error).__name__}: "
-    return Reply(reason=f"{where}{kind}{fault.reason}", hint=fault.hint or None)
-
-
-def _explain_lock_timeout(where: str, session: ShardSession) -> Reply:
-    blocker = session.blocker
-    relation = f" on {blocker.relation}" if blocker and blocker.relation else ""
-    holder = f"; in the way: {blocker}" if blocker else ""
-    return Reply(
-        reason=f"{where}lock timeout{relation}{holder}",
-        hint=f"SELECT pg_terminate_backend({blocker.pid}) on this shard, then repeat"
-        if blocker and blocker.pid
-        else None,
-        again=not session.committed,
-    )
 
 
 def main() -> None:

@@ -56,6 +56,12 @@ def migrate(
     ] = None,
     timeout: Timeout = None,
     lock_timeout: LockTimeout = None,
+    online: Annotated[
+        bool,
+        typer.Option(
+            "--online", help="Run every revision through Alembic on every shard, even where its SQL could be sent."
+        ),
+    ] = False,
 ) -> int:
     """Bring every shard to one revision: in parallel, each verified, all in the ledger."""
     from shardwright.fleet import MigrateOptions  # noqa: PLC0415
@@ -75,6 +81,7 @@ def migrate(
             max_failures=max_failures,
             timeout=timeout,
             lock_timeout=lock_timeout,
+            online=online,
             verbose=screen.verbose,
             stop=stop,
             on_event=listener,

@@ -1,0 +1,148 @@
+"""Which revisions are rendered once and sent to all shards, and which run online: the choice, and its proof."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import psycopg
+
+from shardwright.catalog.store import proof_known, remember_proof
+from shardwright.config import FleetConfig, Shard
+from shardwright.dsn import DatabaseUrl
+from shardwright.migration.history import History
+from shardwright.migration.plan import ShardPlan
+from shardwright.migration.recorder import Rendering, Segment
+from shardwright.migration.render import Way, render, way_of
+from shardwright.migration.scratch import NoScratch, scratch_copy, scratch_database
+from shardwright.pg.connect import connect
+from shardwright.pg.contents import contents
+from shardwright.pg.faults import explain
+from shardwright.pg.fingerprint import differences, fingerprint
+from shardwright.runs.events import ignore
+from shardwright.runs.fanout import FanOut, FanOutLimits, Job, JobResult
+from shardwright.runs.stopping import StopRequest
+
+FROM_SHARDS = 8  # below this the proof costs more than it saves
+_NAME = "shardwright proof"
+_SETTINGS = {"lock_timeout": "2s"}
+
+
+@dataclass(frozen=True)
+class Ways:
+    """For each way through the history its segments; `why_online` says of each online revision why."""
+
+    segments: Mapping[Way, tuple[Segment, ...]] = field(default_factory=dict)
+    rendered: tuple[str, ...] = ()
+    why_online: Mapping[str, str] = field(default_factory=dict)
+
+    def job(self, history: History, plan: ShardPlan, target: str) -> Job:
+        """What is to be done on this shard: sent from a thread, run in a worker process, or both in order there."""
+        segments = self.segments.get(way_of(plan), ())
+        location = history.location
+        if not any(segment.renderings for segment in segments):
+            return Job(plan.shard, "shardwright.migration.apply:upgrade", {"location": location, "target": target})
+        if all(segment.renderings for segment in segments):
+            renderings = [rendering for segment in segments for rendering in segment.renderings]
+            sent = {"version_table": location.version_table, "before": plan.before, "renderings": renderings}
+            return Job(plan.shard, "shardwright.migration.send:send", sent, in_thread=True)
+        mixed = {"location": location, "before": plan.before, "segments": segments}
+        return Job(plan.shard, "shardwright.migration.apply:mixed", mixed)
+
+
+def choose(
+    fleet: FleetConfig, history: History, todo: Sequence[ShardPlan], control: psycopg.Connection[Any], stop: StopRequest
+) -> Ways:
+    """The ways of all shards with work to be done; a rendering that is not proven equal is not used.
+
+    Changes nothing on the shards; proofs are made on scratch databases and remembered in the control database.
+    """
+    if len(todo) < FROM_SHARDS:
+        return Ways()
+    segments: dict[Way, tuple[Segment, ...]] = {}
+    why_online: dict[str, str] = {}
+    by_way = {way_of(plan): plan for plan in reversed(todo)}
+    for way, renderings in render(history.location, by_way.values()).items():
+        cut = _cut(renderings)
+        proof = _Proof(fleet, history, by_way[way], cut, stop)
+        doubt = proof.doubt(control) if any(each.renderings for each in cut) else None
+        segments[way] = cut if doubt is None else (Segment(way[1]),)
+        why_online |= {each.revision: doubt or each.why_not or "" for each in renderings if doubt or each.why_not}
+    rendered = {each.revision for cut in segments.values() for segment in cut for each in segment.renderings}
+    return Ways(segments, tuple(sorted(rendered)), why_online)
+
+
+def _cut(renderings: Sequence[Rendering]) -> tuple[Segment, ...]:
+    groups = groupby(renderings, key=lambda rendering: rendering.why_not is None)
+    return tuple(
+        Segment(tuple(each.revision for each in group), tuple(group) if can else ())
+        for can, group in ((can, list(group)) for can, group in groups)
+    )
+
+
+@dataclass(frozen=True)
+class _Proof:
+    """One way through the history, sent and run online on two copies of the fleet's present schema."""
+
+    fleet: FleetConfig
+    history: History
+    plan: ShardPlan
+    segments: tuple[Segment, ...]
+    stop: StopRequest
+
+    def doubt(self, control: psycopg.Connection[Any]) -> str | None:
+        """Why the renderings can't be trusted, or None: they do the same. Proofs are remembered."""
+        shard, server = self.plan.shard.url, self.fleet.control
+        try:
+            key = self._key()
+            if proof_known(control, key):
+                return None
+            with (
+                scratch_copy(shard, server, self.history.location.version_table) as online,
+                scratch_database(server, template=online.database) as sent,
+            ):
+                doubt = self._try_both(online, sent) or _difference(online, sent)
+        except NoScratch as error:
+            return f"the proof could not be made: {error}"
+        except psycopg.Error as error:
+            return f"the proof could not be made: {explain(error).reason}"
+        if doubt is None:
+            remember_proof(control, key)
+        return doubt
+
+    def _key(self) -> str:
+        with connect(self.plan.shard.url, application_name=_NAME, settings=_SETTINGS) as connection:
+            present, major = fingerprint(connection).digest, connection.info.server_version // 10000
+        digests = [each.digest for segment in self.segments for each in segment.renderings]
+        facts = (present, major, self.plan.before, self.plan.steps, digests)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+    def _try_both(self, online: DatabaseUrl, sent: DatabaseUrl) -> str | None:
+        results: list[JobResult] = []
+        FanOut(
+            name="proof",
+            limits=FanOutLimits.from_config(self.fleet.config.limits, jobs=2),
+            stop=self.stop,
+            on_result=results.append,
+            on_event=ignore,
+            max_failures=None,
+        ).run([[self._job("online", online, (Segment(self.plan.steps),)), self._job("sent", sent, self.segments)]])
+        failed = next((result for result in results if not result.succeeded), None)
+        return None if failed is None else f"on a copy of the schema, {failed.job.shard.name}: {failed.reply.reason}"
+
+    def _job(self, name: str, url: DatabaseUrl, segments: tuple[Segment, ...]) -> Job:
+        payload = {"location": self.history.location, "before": self.plan.before, "segments": segments}
+        return Job(Shard(name, url, {}), "shardwright.migration.apply:mixed", payload)
+
+
+def _difference(online: DatabaseUrl, sent: DatabaseUrl) -> str | None:
+    with connect(online, application_name=_NAME) as left, connect(sent, application_name=_NAME) as right:
+        found = differences(fingerprint(left), fingerprint(right))
+        if found:
+            return f"rendered and online differ in {found[0].kind} {found[0].name}"
+        if contents(left) != contents(right):
+            return "rendered and online write different rows"
+    return None

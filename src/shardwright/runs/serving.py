@@ -1,0 +1,74 @@
+"""Carries out an order on one shard: takes its lock, runs the task, puts what went wrong into words."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from shardwright.pg.faults import CANCELLED, LOCK_TIMEOUT, Fault, explain
+from shardwright.runs.protocol import Order, Reply
+from shardwright.runs.session import Cancelled, NotThisShard, ShardLocked, ShardSession, hold
+
+Task = Callable[[ShardSession], Mapping[str, Any]]
+
+
+def serve(order: Order, report: Callable[[str], None], take_in_hand: Callable[[ShardSession | None], None]) -> Reply:
+    """How the order ended. `take_in_hand` is told of the session while there is one, so that it can be cancelled."""
+    session: ShardSession | None = None
+    try:
+        with hold(order, report) as session:
+            take_in_hand(session)
+            return Reply(value=load_task(order.task)(session))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 user code may raise anything; it is this shard's result
+        return replace(_explain(error, session), value=session.facts if session else {})
+    finally:
+        take_in_hand(None)
+
+
+def load_task(name: str) -> Task:
+    """The function that `module:function` names."""
+    module, _, function = name.partition(":")
+    task: Task = getattr(importlib.import_module(module), function)
+    return task
+
+
+def _explain(error: BaseException, session: ShardSession | None) -> Reply:
+    if isinstance(error, ShardLocked):
+        return Reply(reason=f"another operation holds its lock: {error}", hint="shardwright runs", again=True)
+    if isinstance(error, NotThisShard):
+        return Reply(
+            reason="env.py opened another database than this shard's",
+            hint='let env.py take the URL from config.get_main_option("sqlalchemy.url")',
+        )
+    fault = explain(error)
+    if session is None:
+        return Reply(reason=fault.reason, hint=fault.hint or None)
+    if session.cancelled is not None or isinstance(error, Cancelled):
+        return Reply(reason=session.cancelled)
+    return _explain_within(fault, error, session)
+
+
+def _explain_within(fault: Fault, error: BaseException, session: ShardSession) -> Reply:
+    where = f"{session.place}: " if session.place else ""
+    if fault.sqlstate == LOCK_TIMEOUT:
+        return _explain_lock_timeout(where, session)
+    if fault.sqlstate == CANCELLED and "statement timeout" in fault.reason:
+        hint = "raise limits.statement_timeout or --timeout, or make the statement smaller"
+        return Reply(reason=f"{where}{fault.reason}", hint=hint)
+    kind = "" if fault.sqlstate else f"{type(error).__name__}: "
+    return Reply(reason=f"{where}{kind}{fault.reason}", hint=fault.hint or None)
+
+
+def _explain_lock_timeout(where: str, session: ShardSession) -> Reply:
+    blocker = session.blocker
+    relation = f" on {blocker.relation}" if blocker and blocker.relation else ""
+    holder = f"; in the way: {blocker}" if blocker else ""
+    return Reply(
+        reason=f"{where}lock timeout{relation}{holder}",
+        hint=f"SELECT pg_terminate_backend({blocker.pid}) on this shard, then repeat"
+        if blocker and blocker.pid
+        else None,
+        again=not session.committed,
+    )
