@@ -17,8 +17,8 @@ from shardwright.catalog.control import read_control
 from shardwright.config import Config, FleetConfig, Shard
 from shardwright.embedded import LocalFleet, state_directory
 from shardwright.embedded.resolve import control_cluster, make_control, resolve
+from shardwright.migration import drift, rollout, status
 from shardwright.migration import rollback as rollbacks
-from shardwright.migration import rollout, status
 from shardwright.migration.history import History
 from shardwright.migration.plan import Plan
 from shardwright.migration.render import render
@@ -70,6 +70,14 @@ class Fleet:
     def status(self, *, target: str = "heads", shards: str | None = None) -> RunResult:
         """Where every shard's schema stands beside `target`; reads only, one SELECT a shard."""
         return status.status(self.resolved, target=target, shards=shards)
+
+    def schema(self, *, target: str = "heads", shards: str | None = None) -> drift.SchemaStatus:
+        """`status`, and the shards grouped by what their schemas really are; reads only."""
+        return drift.schema_status(self.resolved, target=target, shards=shards)
+
+    def check(self, *, shards: str | None = None) -> drift.Schemas:
+        """How the shards differ from one another: in revision, and object by object; reads only."""
+        return drift.check(self.resolved, shards=shards)
 
     def revisions(self) -> tuple[str, ...]:
         """Every revision of the history, newest first. Raises NoMigrations, HistoryBroken."""

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
 
 from shardwright.runs.results import WELL, RunResult, ShardResult, Status, revisions_text
+
+if TYPE_CHECKING:
+    from shardwright.migration.drift import SchemaGroup, Schemas, Unread
 
 MANY = 20  # from here on shards that had nothing to do are told in one line
 Line = tuple[str, str | None]
@@ -79,6 +84,36 @@ def _names(shards: list[ShardResult]) -> str:
     if len(shards) > MANY:
         return ""
     return f" ({', '.join(shard.shard for shard in shards)})"
+
+
+def schema_lines(schemas: Schemas) -> Iterator[Line]:
+    """`revision 4f2a, schema 1a2b3c4d: 197 shards; schema 9f8e7d6c: 3 (names)`, a line for each revision."""
+    majors = {group.major for group in schemas.groups}
+    for (revision, major), together in groupby(schemas.groups, key=lambda group: (group.revision, group.major)):
+        groups = list(together)
+        told = "; ".join(f"schema {each.schema.short}: {_shards_of(each, first=each is groups[0])}" for each in groups)
+        server = f" on PostgreSQL {major}" if len(majors) > 1 else ""
+        mark, style = ("✓", "green") if len(groups) == 1 else ("✗", "red")
+        yield f"{mark} revision {revision}{server}, {told}", style
+
+
+def _shards_of(group: SchemaGroup, *, first: bool) -> str:
+    count = len(group.shards)
+    if not first:
+        return f"{count} ({few(group.shards)})"
+    names = f" ({few(group.shards)})" if count <= MANY else ""
+    return f"{count} shard{'s' if count != 1 else ''}{names}"
+
+
+def few(names: Sequence[str]) -> str:
+    """The names, with `and 80 more` for those beyond twenty."""
+    return ", ".join(names[:MANY]) + (f" and {len(names) - MANY} more" if len(names) > MANY else "")
+
+
+def unread_line(shard: Unread) -> Line:
+    """`✗ shard_3: its schema was not read: …`."""
+    hint = f"; try: {shard.fault.hint}" if shard.fault.hint else ""
+    return f"✗ {shard.shard}: its schema was not read: {shard.fault.reason}{hint}", "red"
 
 
 def size(count: int | None) -> str:

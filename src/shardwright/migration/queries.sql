@@ -25,3 +25,6 @@ ON CONFLICT (revision, digest) DO UPDATE SET done = excluded.done, begun = exclu
 
 -- name: end_progress
 DELETE FROM shardwright.revision_progress WHERE revision = %(revision)s
+
+-- name: begun_renderings
+SELECT digest FROM shardwright.revision_progress

@@ -62,6 +62,11 @@ class Rendering:
         return "\n\n".join(f"{statement.sql};" for statement in self.statements)
 
     @property
+    def is_in_parts(self) -> bool:
+        """Whether some of it stands outside of a transaction, so that it can be left half done."""
+        return not all(statement.in_transaction for statement in self.statements)
+
+    @property
     def digest(self) -> str:
         """Equal for two renderings that send the same."""
         return hashlib.sha256(repr((self.statements, self.own_transaction)).encode()).hexdigest()

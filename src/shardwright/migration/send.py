@@ -132,6 +132,14 @@ class _Sender:
             indexes.drop_if_invalid(self._connection, *target)
 
 
+def begun_renderings(connection: psycopg.Connection[Any]) -> list[str]:
+    """The digests of renderings that were sent to this database half way."""
+    try:
+        return [row[0] for row in connection.execute(_queries["begun_renderings"])]
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege):
+        return []
+
+
 class _Progress:
     """How many statements of a revision this shard has behind it, in its schema `shardwright`."""
 

@@ -18,6 +18,8 @@ from shardwright.migration.plan import ShardPlan
 from shardwright.migration.recorder import Rendering, Segment
 from shardwright.migration.render import Way, render, way_of
 from shardwright.migration.scratch import NoScratch, scratch_copy, scratch_database
+from shardwright.migration.send import begun_renderings
+from shardwright.migration.versions import ask_each
 from shardwright.pg.connect import connect
 from shardwright.pg.contents import contents
 from shardwright.pg.faults import explain
@@ -33,15 +35,31 @@ _SETTINGS = {"lock_timeout": "2s"}
 
 @dataclass(frozen=True)
 class Ways:
-    """For each way through the history its segments; `why_online` says of each online revision why."""
+    """For each way through the history its segments; `why_online` says of each online revision why.
 
-    segments: Mapping[Way, tuple[Segment, ...]] = field(default_factory=dict)
-    rendered: tuple[str, ...] = ()
-    why_online: Mapping[str, str] = field(default_factory=dict)
+    `finishing` has the segments of shards, by name, whose next revision was begun and not finished.
+    """
+
+    segments: dict[Way, tuple[Segment, ...]] = field(default_factory=dict)
+    finishing: dict[str, tuple[Segment, ...]] = field(default_factory=dict)
+    why_online: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def rendered(self) -> tuple[str, ...]:
+        """The revisions that are sent, on some shard at least."""
+        cuts = (*self.segments.values(), *self.finishing.values())
+        return tuple(sorted({each.revision for cut in cuts for segment in cut for each in segment.renderings}))
+
+    def take(self, way: Way, renderings: Sequence[Rendering], cut: tuple[Segment, ...], doubt: str | None) -> None:
+        """`way` goes by `cut`, or where there is a doubt online altogether."""
+        self.segments[way] = cut if doubt is None else (Segment(way[1]),)
+        for each in renderings:
+            if reason := doubt or each.why_not:
+                self.why_online[each.revision] = reason
 
     def job(self, history: History, plan: ShardPlan, target: str) -> Job:
         """What is to be done on this shard: sent from a thread, run in a worker process, or both in order there."""
-        segments = self.segments.get(way_of(plan), ())
+        segments = self.finishing.get(plan.shard.name) or self.segments.get(way_of(plan), ())
         location = history.location
         if not any(segment.renderings for segment in segments):
             return Job(plan.shard, "shardwright.migration.apply:upgrade", {"location": location, "target": target})
@@ -58,21 +76,41 @@ def choose(
 ) -> Ways:
     """The ways of all shards with work to be done; a rendering that is not proven equal is not used.
 
-    Changes nothing on the shards; proofs are made on scratch databases and remembered in the control database.
+    A revision that was sent half way (its autocommit_block failed) is finished by the rendering that began it, however
+    few the shards are. Changes nothing on the shards; proofs are made on scratch databases and remembered.
     """
-    if len(todo) < FROM_SHARDS:
+    few = len(todo) < FROM_SHARDS
+    if few and not any(_begun(fleet, todo).values()):
         return Ways()
-    segments: dict[Way, tuple[Segment, ...]] = {}
-    why_online: dict[str, str] = {}
-    by_way = {way_of(plan): plan for plan in reversed(todo)}
-    for way, renderings in render(history.location, by_way.values()).items():
+    groups = {way: [plan for plan in todo if way_of(plan) == way] for way in dict.fromkeys(map(way_of, todo))}
+    chosen = Ways({}, {}, {})
+    for way, renderings in render(history.location, todo).items():
         cut = _cut(renderings)
-        proof = _Proof(fleet, history, by_way[way], cut, stop)
-        doubt = proof.doubt(control) if any(each.renderings for each in cut) else None
-        segments[way] = cut if doubt is None else (Segment(way[1]),)
-        why_online |= {each.revision: doubt or each.why_not or "" for each in renderings if doubt or each.why_not}
-    rendered = {each.revision for cut in segments.values() for segment in cut for each in segment.renderings}
-    return Ways(segments, tuple(sorted(rendered)), why_online)
+        if not any(segment.renderings for segment in cut):
+            chosen.why_online.update({each.revision: each.why_not or "" for each in renderings})
+            continue
+        begun = _begun(fleet, groups[way]) if renderings[0].is_in_parts else {}
+        finishing = {name for name, digests in begun.items() if renderings[0].digest in digests}
+        chosen.finishing.update(dict.fromkeys(finishing, cut))
+        others = [plan for plan in groups[way] if plan.shard.name not in finishing]
+        if others and not few:
+            doubt = _Proof(fleet, history, others[0], cut, stop).doubt(control)
+            chosen.take(way, renderings, cut, doubt)
+    return chosen
+
+
+def _begun(fleet: FleetConfig, todo: Sequence[ShardPlan]) -> Mapping[str, frozenset[str]]:
+    """For each shard the digests of the renderings that were sent to it half way."""
+    limit = fleet.config.limits.connections_per_host
+    return ask_each([plan.shard for plan in todo], _begun_on, connections_per_host=limit)
+
+
+def _begun_on(shard: Shard) -> frozenset[str]:
+    try:
+        with connect(shard.url, application_name=_NAME, settings=_SETTINGS) as connection:
+            return frozenset(begun_renderings(connection))
+    except psycopg.Error:
+        return frozenset()  # its own job will say what is the matter
 
 
 def _cut(renderings: Sequence[Rendering]) -> tuple[Segment, ...]:

@@ -13,6 +13,7 @@ import psycopg
 from shardwright.config import Shard
 from shardwright.pg import activity, indexes, locks
 from shardwright.pg.connect import NAME_LENGTH, SURVIVE_A_DEAD_CLIENT, connect, startup_options
+from shardwright.runs.current import in_hand
 from shardwright.runs.protocol import Order
 
 LOCK_PATIENCE = timedelta(seconds=1)
@@ -128,7 +129,7 @@ def hold(order: Order, report: Callable[[str], None]) -> Iterator[ShardSession]:
         if not locks.acquire(watch, order.lock, patience=LOCK_PATIENCE):
             raise ShardLocked(str(locks.holder(watch, order.lock) or "a session that has just ended"))
         session = ShardSession(order, watch, report)
-        with _watching_for_blockers(session):
+        with _watching_for_blockers(session), in_hand(session):
             yield session
 
 

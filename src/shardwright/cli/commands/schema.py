@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from shardwright.cli.app import LockTimeout, Timeout, app, command
 from shardwright.cli.screen import Screen
-from shardwright.cli.words import not_well, result_line, status_lines, summary_line
+from shardwright.cli.words import (
+    Line,
+    not_well,
+    result_line,
+    schema_lines,
+    status_lines,
+    summary_line,
+    unread_line,
+)
 from shardwright.runs.results import RunResult, revisions_text
 from shardwright.runs.stopping import StopRequest, stop_on_signals
 
 if TYPE_CHECKING:
     from shardwright.fleet import Fleet
+    from shardwright.migration.drift import SchemaStatus
     from shardwright.migration.plan import Plan
 
 Shards = Annotated[
@@ -129,7 +139,11 @@ def rollback(
     return tell(screen, result)
 
 
-@command(app, "status", examples=("shardwright status", "shardwright status --require 4f2a --json"))
+@command(
+    app,
+    "status",
+    examples=("shardwright status", "shardwright status --schema", "shardwright status --require 4f2a --json"),
+)
 def status(
     screen: Screen,
     *,
@@ -137,13 +151,35 @@ def status(
         str, typer.Option("--require", metavar="REV", help="Beside which revision; default: the heads.")
     ] = "heads",
     shards: Shards = None,
+    schema: Annotated[
+        bool,
+        typer.Option("--schema", help="Also group the shards by what their schemas really are; exit 1 unless alike."),
+    ] = False,
 ) -> int:
     """Show where every shard's schema stands; exit 1 unless all are up to date."""
-    result = screen.fleet().status(target=target, shards=shards)
+    fleet = screen.fleet()
+    if schema:
+        return _tell_with_schemas(screen, fleet.schema(target=target, shards=shards))
+    result = fleet.status(target=target, shards=shards)
     screen.document(result.as_dict())
-    for text, style in status_lines(result):
-        screen.line(text, style=style, important=style == "red")
+    _tell_lines(screen, status_lines(result))
     return result.exit_code
+
+
+def _tell_with_schemas(screen: Screen, result: SchemaStatus) -> int:
+    screen.document(result.as_dict())
+    _tell_lines(screen, status_lines(result.status))
+    _tell_lines(screen, schema_lines(result.schemas))
+    # Those whose revision was not read either are named already.
+    _tell_lines(screen, (unread_line(each) for each in result.schemas.unread if each.state is not None))
+    if result.schemas.drifts:
+        screen.line("what differs: shardwright check", important=True)
+    return result.exit_code
+
+
+def _tell_lines(screen: Screen, lines: Iterable[Line]) -> None:
+    for text, style in lines:
+        screen.line(text, style=style, important=style == "red")
 
 
 def tell(screen: Screen, result: RunResult) -> int:
