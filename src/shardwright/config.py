@@ -133,6 +133,13 @@ class LimitsSection(_Section):
     keep: Duration = timedelta(hours=24)
 
 
+class LintSection(_Section):
+    """[lint]: whether a rollout's SQL is looked at before it begins, and the rules that are let pass everywhere."""
+
+    enabled: bool = True
+    allow: tuple[Name, ...] = Field(default=(), strict=False)
+
+
 @dataclass(frozen=True)
 class Shard:
     """One PostgreSQL database that holds many tenants."""
@@ -156,6 +163,7 @@ class Config(_Section):
     )
     tenants: TenantsSection | None = None
     limits: LimitsSection = Field(default_factory=LimitsSection)
+    lint: LintSection = Field(default_factory=LintSection)
     _file: Path = PrivateAttr(default=Path(FILE_NAME))
 
     @property
@@ -348,6 +356,7 @@ _WORDS = {
     "string_type": "it should be text in quotes",
     "string_too_short": "it should not be empty",
     "int_type": "it should be a whole number, without quotes",
+    "bool_type": "it should be true or false, without quotes",
     "tuple_type": 'it should be a list: ["one", "two"]',
 }
 _ADD = {
@@ -359,6 +368,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "shards": ShardSection,
     "tenants": TenantsSection,
     "limits": LimitsSection,
+    "lint": LintSection,
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
@@ -18,6 +18,7 @@ from shardwright.config import Config, FleetConfig, Shard
 from shardwright.embedded import LocalFleet, state_directory
 from shardwright.embedded.resolve import control_cluster, make_control, resolve
 from shardwright.migration import drift, rollout, status
+from shardwright.migration import lint as linting
 from shardwright.migration import rollback as rollbacks
 from shardwright.migration.history import History
 from shardwright.migration.plan import Plan
@@ -87,6 +88,17 @@ class Fleet:
         """What `migrate` would do now; changes nothing."""
         return rollout.plan_migrate(self.resolved, self._history(), options)
 
+    def lint_plan(self, plan: Plan, *, allow: Sequence[str] = ()) -> linting.LintReport:
+        """What `migrate` would say of the SQL in `plan`; the shards are asked how large some tables are."""
+        return linting.lint_plan(self.resolved, self._history(), plan.todo, allow)
+
+    def lint(self, *, since: str | None = None, allow: Sequence[str] = ()) -> linting.LintReport:
+        """What in the revisions after `since` (default: in each revision by itself) is a danger; needs no database.
+
+        Raises LinterMissing, LinterUnusable, HistoryError, UsageError.
+        """
+        return linting.lint_history(self.config, since=since, allow=allow)
+
     def migrate(
         self,
         target: str = "head",
@@ -100,13 +112,15 @@ class Fleet:
         timeout: timedelta | str | None = None,
         lock_timeout: timedelta | str | None = None,
         online: bool = False,
+        allow: Sequence[str] = (),
         verbose: bool = False,
         stop: StopRequest | None = None,
         on_event: Listener = ignore,
     ) -> RunResult:
         """Every chosen shard is at `target`, or its result says why not. Durations as `"30min"` or timedelta.
 
-        Raises RolloutUnderWay, ControlUnavailable, HistoryError, UsageError; nothing has been touched then.
+        `allow`: rules of lint that are let pass. Raises RolloutUnderWay, LintFoundErrors, ControlUnavailable,
+        HistoryError, UsageError; nothing has been touched then.
         """
         options = MigrateOptions(
             target=target,
@@ -119,6 +133,7 @@ class Fleet:
             timeout=_duration(timeout),
             lock_timeout=_duration(lock_timeout),
             online=online,
+            allow=tuple(allow),
             verbose=verbose,
         )
         return rollout.migrate(self._for_acting, options, stop=stop or StopRequest(), on_event=on_event)

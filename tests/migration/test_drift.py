@@ -98,7 +98,7 @@ def test_several_revisions_are_skew_and_not_drift(make_project: MakeProject) -> 
     schemas = project.fleet().check()
     assert (schemas.drifts, schemas.exit_code) == ((), 1)
     assert schemas.revisions == {"r1": ("shard_0", "shard_2"), "r2": ("shard_1",)}
-    assert told(project)[-1].startswith("✗ 2 revisions: r1: 2 (shard_0, shard_2); r2: 1 (shard_1)")
+    assert told(project)[-1].startswith("✗ 2 revisions: r1: 2 shards (shard_0, shard_2); r2: 1 (shard_1)")
 
 
 def test_a_shard_out_of_reach_is_named_and_the_others_are_compared(make_project: MakeProject, dead_url: str) -> None:

@@ -22,6 +22,7 @@ from shardwright.runs.events import (
     ShardStarted,
     ShardWaiting,
     Stopping,
+    Warned,
     WaveStarted,
     WaysChosen,
 )
@@ -56,6 +57,8 @@ class PlainProgress:
         match event:
             case WaysChosen(rendered, why_online):
                 self._tell_ways(rendered, why_online)
+            case Warned(fact, cure):
+                self.say(f"! {fact}" + (f"; try: {cure}" if cure else ""), "yellow")
             case WaveStarted(number, of, shards):
                 self.say(f"wave {number} of {of}: {shards} shard{'s' if shards != 1 else ''}", None)
             case Stopping(reason):

@@ -23,6 +23,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from shardwright.pg import retry
+from shardwright.pg.connect import milliseconds
 from shardwright.pg.faults import LOCK_TIMEOUT, explain
 from shardwright.pg.queries import load
 from shardwright.runs.current import current
@@ -96,7 +97,7 @@ def backfill(
         connection = op.get_bind()
         target = _Target.find(connection, [part for part in (schema, table) if part], set_, where, batch)
         pacing = _Pacing(connection, pace, max_lag, wait_while)
-        with _short_lock_timeout(connection) as patience:
+        with _gentle(connection) as patience:
             changed = _Walk(connection, name, target, pacing, patience).go()
     _forget_with_the_revision(context, name)
     return changed
@@ -302,20 +303,28 @@ _SetPatience = Callable[[int], None]
 
 
 @contextmanager
-def _short_lock_timeout(connection: Connection) -> Iterator[_SetPatience]:
-    """Gives what sets the lock_timeout of an attempt; afterwards it is what it was."""
+def _gentle(connection: Connection) -> Iterator[_SetPatience]:
+    """Gives what sets the lock_timeout of an attempt; afterwards the session's settings are what they were."""
     session = current()
     first = timedelta(milliseconds=session.order.lock_timeout) if session else _LOCK_TIMEOUT
-    before = present = connection.execute(_query("lock_timeout")).scalar_one()
+    # With the cost of disks that turn the planner reads the whole table for every batch, up to half a million rows.
+    with _setting(connection, "random_page_cost") as cost, _setting(connection, "lock_timeout") as timeout:
+        cost("1.1")
+        yield lambda attempt: timeout(f"{milliseconds(retry.lock_timeout(first, attempt))}ms")
+
+
+@contextmanager
+def _setting(connection: Connection, name: str) -> Iterator[Callable[[str], None]]:
+    before = present = connection.execute(_query("setting"), {"name": name}).scalar_one()
 
     def set_to(value: str) -> None:
         nonlocal present
         if value != present:
-            connection.execute(_query("set_lock_timeout"), {"value": value})
+            connection.execute(_query("set"), {"name": name, "value": value})
             present = value
 
     try:
-        yield lambda attempt: set_to(f"{round(retry.lock_timeout(first, attempt) / timedelta(milliseconds=1))}ms")
+        yield set_to
     finally:
         with suppress(SQLAlchemyError):  # the connection may be gone, which is said by another error
             set_to(before)

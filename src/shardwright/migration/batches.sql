@@ -99,11 +99,11 @@ SELECT EXISTS (SELECT FROM shardwright.backfill_progress)
 -- name: drop_progress
 DROP TABLE shardwright.backfill_progress
 
--- name: lock_timeout
-SELECT pg_catalog.current_setting('lock_timeout')
+-- name: setting
+SELECT pg_catalog.current_setting(CAST(:name AS text))
 
--- name: set_lock_timeout
-SELECT pg_catalog.set_config('lock_timeout', CAST(:value AS text), false)
+-- name: set
+SELECT pg_catalog.set_config(CAST(:name AS text), CAST(:value AS text), false)
 
 -- name: replication_lag
 SELECT coalesce(max(extract('epoch' FROM replay_lag)), 0)::float FROM pg_catalog.pg_stat_replication

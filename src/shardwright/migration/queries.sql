@@ -28,3 +28,17 @@ DELETE FROM shardwright.revision_progress WHERE revision = %(revision)s
 
 -- name: begun_renderings
 SELECT digest FROM shardwright.revision_progress
+
+-- name: table_sizes
+-- By name in any schema, for env.py may set a search_path; of a partitioned table all its partitions together.
+SELECT wanted.schema, wanted.name, coalesce(max(size.total), 0)::bigint, coalesce(max(size.rows), 0)::bigint
+FROM unnest(%(schemas)s::text[], %(names)s::text[]) AS wanted (schema, name)
+LEFT JOIN (
+    pg_catalog.pg_class AS class
+    JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace AND class.relkind IN ('r', 'p')
+) ON class.relname = wanted.name AND namespace.nspname = coalesce(wanted.schema, namespace.nspname)
+LEFT JOIN LATERAL (
+    SELECT sum(pg_catalog.pg_table_size(part.oid)) AS total, sum(pg_catalog.pg_relation_size(part.oid)) AS rows
+    FROM (SELECT relid FROM pg_catalog.pg_partition_tree(class.oid) UNION SELECT class.oid) AS part (oid)
+) AS size ON true
+GROUP BY 1, 2

@@ -24,11 +24,13 @@ def way_of(plan: ShardPlan) -> Way:
 
 
 def render(location: ScriptLocation, plans: Iterable[ShardPlan], *, upwards: bool = True) -> dict[Way, list[Rendering]]:
-    """A rendering of every revision of each way that `plans` go, in order; connects to nothing.
+    """A rendering of every revision of each way that `plans` go, in order; connects to nothing."""
+    return render_ways(location, [way_of(plan) for plan in plans], upwards=upwards)
 
-    Where the process fails as a whole, every rendering says why.
-    """
-    ways = list(dict.fromkeys(way_of(plan) for plan in plans))
+
+def render_ways(location: ScriptLocation, ways: Iterable[Way], *, upwards: bool = True) -> dict[Way, list[Rendering]]:
+    """A rendering of every revision of each way; where the process fails as a whole, every rendering says why."""
+    ways = list(dict.fromkeys(ways))
     if not ways:
         return {}
     request = {

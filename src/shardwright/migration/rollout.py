@@ -8,6 +8,7 @@ from typing import Literal
 
 from shardwright.config import FleetConfig, Shard
 from shardwright.migration.history import History, ScriptLocation, State
+from shardwright.migration.lint import lint_plan
 from shardwright.migration.operation import Operation, not_tried, operation
 from shardwright.migration.outcome import result_of
 from shardwright.migration.plan import (
@@ -36,7 +37,7 @@ class MigrateOptions:
 
     `max_failures`: how many shards may fail before nothing new is started (and, with `rollback`, those done go
     back); None means 0 for `stop` and `rollback`, any number for `continue`. `timeout` is per shard, over all its
-    tries.
+    tries. `allow`: rules of lint that are let pass.
     """
 
     target: str = "head"
@@ -49,6 +50,7 @@ class MigrateOptions:
     timeout: timedelta | None = None
     lock_timeout: timedelta | None = None
     online: bool = False
+    allow: tuple[str, ...] = ()
     verbose: bool = False
 
     @property
@@ -90,13 +92,18 @@ def plan_migrate(fleet: FleetConfig, history: History, options: MigrateOptions) 
 def migrate(fleet: FleetConfig, options: MigrateOptions, *, stop: StopRequest, on_event: Listener) -> RunResult:
     """Every chosen shard is at the target, or its result says why not; the ledger has it all.
 
-    Raises what `plan_migrate` and `operation` raise; nothing has been touched then.
+    Raises LintFoundErrors and what `plan_migrate` and `operation` raise; nothing has been touched then.
     """
     history = History(script_location(fleet))
     with operation(fleet, "migrate", stop=stop, on_event=on_event) as op:
         plan = plan_migrate(fleet, history, options)
         settled = name_those_ahead(op.ledger, plan.settled)
-        ways = Ways() if options.online else choose(fleet, history, plan.todo, op.control, stop)
+        lint = lint_plan(fleet, history, plan.todo, options.allow)
+        for warning in lint.warnings():
+            on_event(warning)
+        lint.require_clean()
+        rendered = lint.renderings or None
+        ways = Ways() if options.online else choose(fleet, history, plan.todo, op.control, stop, rendered=rendered)
         op.begin(
             target=plan.target,
             plan=plan.as_dict(),
@@ -108,7 +115,7 @@ def migrate(fleet: FleetConfig, options: MigrateOptions, *, stop: StopRequest, o
         _execute(op, history, plan, ways, options)
         go_back = options.on_failure == "rollback" and _failed_too_often(op, options) and not stop.is_asked
         beyond_repair = go_back and _roll_back(op, history, plan, options)
-        return op.finish(refused=beyond_repair)
+        return op.finish(refused=beyond_repair, extra={"lint": lint.as_dict()} if lint.findings else None)
 
 
 def _execute(op: Operation, history: History, plan: Plan, ways: Ways, options: MigrateOptions) -> None:

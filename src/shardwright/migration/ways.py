@@ -72,9 +72,17 @@ class Ways:
 
 
 def choose(
-    fleet: FleetConfig, history: History, todo: Sequence[ShardPlan], control: psycopg.Connection[Any], stop: StopRequest
+    fleet: FleetConfig,
+    history: History,
+    todo: Sequence[ShardPlan],
+    control: psycopg.Connection[Any],
+    stop: StopRequest,
+    *,
+    rendered: Mapping[Way, list[Rendering]] | None = None,
 ) -> Ways:
     """The ways of all shards with work to be done; a rendering that is not proven equal is not used.
+
+    `rendered`: what `render` gives for `todo`, where it is known already.
 
     A revision that was sent half way (its autocommit_block failed) is finished by the rendering that began it, however
     few the shards are. Changes nothing on the shards; proofs are made on scratch databases and remembered.
@@ -84,7 +92,7 @@ def choose(
         return Ways()
     groups = {way: [plan for plan in todo if way_of(plan) == way] for way in dict.fromkeys(map(way_of, todo))}
     chosen = Ways({}, {}, {})
-    for way, renderings in render(history.location, todo).items():
+    for way, renderings in (rendered or render(history.location, todo)).items():
         cut = _cut(renderings)
         if not any(segment.renderings for segment in cut):
             chosen.why_online.update({each.revision: each.why_not or "" for each in renderings})

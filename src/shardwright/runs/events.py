@@ -28,6 +28,14 @@ class WaysChosen:
 
 
 @dataclass(frozen=True)
+class Warned:
+    """Something worth knowing that stops nothing: what it is, and what helps (empty where nothing need be done)."""
+
+    fact: str
+    cure: str = ""
+
+
+@dataclass(frozen=True)
 class WaveStarted:
     """Wave `number` of `of` begins, with this many shards."""
 
@@ -85,6 +93,7 @@ class RunFinished:
 Event = (
     RunStarted
     | WaysChosen
+    | Warned
     | WaveStarted
     | ShardStarted
     | ShardProgress

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from shardwright.cli.app import app, command
 from shardwright.cli.commands.schema import Shards
 from shardwright.cli.screen import Screen
-from shardwright.cli.words import Line, few, schema_lines, unread_line
+from shardwright.cli.words import Line, counted, few, schema_lines, unread_line
 
 if TYPE_CHECKING:
     from shardwright.migration.drift import Drift, Schemas
@@ -33,9 +33,10 @@ def check(screen: Screen, *, shards: Shards = None) -> int:
 def check_lines(schemas: Schemas) -> Iterator[Line]:
     """What `check` found: the groups, version skew, drift object by object, shards that did not answer."""
     yield from schema_lines(schemas)
-    if len(schemas.revisions) > 1:
-        told = (f"{revision}: {len(names)} ({few(names)})" for revision, names in schemas.revisions.items())
-        yield f"✗ {len(schemas.revisions)} revisions: {'; '.join(told)}; try: shardwright status", "red"
+    revisions = list(schemas.revisions.items())
+    if len(revisions) > 1:
+        told = (f"{each[0]}: {counted(each[1], is_first=each is revisions[0])}" for each in revisions)
+        yield f"✗ {len(revisions)} revisions: {'; '.join(told)}; try: shardwright status", "red"
     for drift in schemas.drifts:
         if drift.is_even:
             sides = f"{few(drift.odd.shards)} and {few(drift.usual.shards)}"
@@ -95,7 +96,7 @@ def _shortened(left: str | None, right: str | None) -> tuple[str | None, str | N
 
 
 def _flat(definition: str) -> str:
-    return " ".join(definition.split())
+    return " ".join(definition.split()).removesuffix(";")
 
 
 def _excerpt(text: str, start: int = 0) -> str:

@@ -11,6 +11,7 @@ from shardwright.cli.app import LockTimeout, Timeout, app, command
 from shardwright.cli.screen import Screen
 from shardwright.cli.words import (
     Line,
+    lint_lines,
     not_well,
     result_line,
     schema_lines,
@@ -24,6 +25,7 @@ from shardwright.runs.stopping import StopRequest, stop_on_signals
 if TYPE_CHECKING:
     from shardwright.fleet import Fleet
     from shardwright.migration.drift import SchemaStatus
+    from shardwright.migration.lint import LintReport
     from shardwright.migration.plan import Plan
 
 Shards = Annotated[
@@ -31,6 +33,9 @@ Shards = Annotated[
 ]
 Jobs = Annotated[
     int | None, typer.Option("--jobs", min=1, help="Shards in work at once; default: 2 a processor, 4 to 16.")
+]
+Allow = Annotated[
+    str | None, typer.Option("--allow", metavar="RULE,RULE", help="Rules of lint to let pass, comma-separated.")
 ]
 Target = Annotated[str, typer.Argument(metavar="REV", help="An Alembic revision: head, an id, a label, +1.")]
 
@@ -72,6 +77,7 @@ def migrate(
             "--online", help="Run every revision through Alembic on every shard, even where its SQL could be sent."
         ),
     ] = False,
+    allow: Allow = None,
 ) -> int:
     """Bring every shard to one revision: in parallel, each verified, all in the ledger."""
     from shardwright.fleet import MigrateOptions  # noqa: PLC0415
@@ -79,7 +85,8 @@ def migrate(
     fleet = screen.fleet()
     if screen.dry_run:
         options = MigrateOptions(target=target, shards=shards, canary=canary, waves=waves)
-        return _show_plan(screen, fleet, fleet.plan_migrate(options))
+        plan = fleet.plan_migrate(options)
+        return _show_plan(screen, fleet, plan, fleet.lint_plan(plan, allow=allowed(allow)))
     with screen.progress() as listener, stop_on_signals(StopRequest()) as stop:
         result = fleet.migrate(
             target,
@@ -92,6 +99,7 @@ def migrate(
             timeout=timeout,
             lock_timeout=lock_timeout,
             online=online,
+            allow=allowed(allow),
             verbose=screen.verbose,
             stop=stop,
             on_event=listener,
@@ -199,9 +207,16 @@ def tell_end(screen: Screen, result: RunResult) -> None:
         screen.line(f"✗ {result.extra['ledger']}", style="red", important=True)
 
 
-def _show_plan(screen: Screen, fleet: Fleet, plan: Plan) -> int:
+def allowed(text: str | None) -> tuple[str, ...]:
+    """The rules that --allow names."""
+    return tuple(filter(None, (rule.strip() for rule in (text or "").split(","))))
+
+
+def _show_plan(screen: Screen, fleet: Fleet, plan: Plan, lint: LintReport | None = None) -> int:
     sql = fleet.sql(plan) if plan.todo else {}
-    screen.document({"dry_run": True, **plan.as_dict(), "settled": [r.as_dict() for r in plan.settled], "sql": sql})
+    linted = {"lint": lint.as_dict()} if lint is not None else {}
+    settled = [result.as_dict() for result in plan.settled]
+    screen.document({"dry_run": True, **plan.as_dict(), "settled": settled, "sql": sql, **linted})
     header = f"{plan.kind} to {plan.target or 'base'}: {len(plan.todo)} shards to do, {len(plan.settled)} settled"
     screen.line(header, important=True)
     for number, wave in enumerate(plan.waves, start=1):
@@ -212,4 +227,6 @@ def _show_plan(screen: Screen, fleet: Fleet, plan: Plan) -> int:
         screen.line(result_line(result)[0], style="red", important=True)
     for statements in sql.values():
         screen.line(f"\n{statements}")
-    return 1 if plan.not_well else 0
+    for text, style in lint_lines(lint) if lint is not None else ():
+        screen.line(text, style=style, important=style == "red")
+    return 1 if plan.not_well or (lint is not None and lint.stops) else 0
