@@ -55,6 +55,8 @@ else:
     run_migrations_online()
 """
 
+TRANSACTION_EACH = ("(connection=connection", "(connection=connection, transaction_per_migration=True")
+
 _REVISION = '''"""{doc}"""
 
 import time
@@ -75,6 +77,41 @@ def upgrade():
 def downgrade():
 {downgrade}
 '''
+
+
+_GATE = 42
+AT_GATE = f"""
+op.execute("SET lock_timeout = 0")
+op.execute("SELECT pg_advisory_lock_shared({_GATE})")
+"""
+
+
+NOTE_WORKER = "import os, pathlib\npathlib.Path('worker').write_text(str(os.getpid()))\n"  # into the project's folder
+
+
+class Gate:
+    """What a revision waits for on one shard; made by `Project.gate`."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+
+    def reached(self) -> int:
+        """The process id of the session that waits before the gate, once there is one."""
+        return until(self._waiting)[0]
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody waits before the gate."""
+        return not self._waiting()
+
+    def open(self) -> None:
+        """Whoever waits, or comes, goes through."""
+        self._connection.execute("SELECT pg_advisory_unlock(%s)", [_GATE])
+
+    def _waiting(self) -> list[int]:
+        query = """SELECT pid FROM pg_locks JOIN pg_database ON pg_database.oid = database
+                   WHERE datname = current_database() AND locktype = 'advisory' AND objid = %s AND NOT granted"""
+        return [row[0] for row in self._connection.execute(query, [_GATE])]
 
 
 @dataclass
@@ -118,6 +155,14 @@ class Project:
         self._last = revision
         return revision
 
+    def env(self, *changes: tuple[str, str]) -> None:
+        """The stock env.py with these replacements."""
+        text = STOCK_ENV
+        for before, after in changes:
+            assert before in text
+            text = text.replace(before, after)
+        (self.path / "migrations" / "env.py").write_text(text)
+
     def table(self, revision: str, table: str) -> str:
         """A revision that makes a table, and drops it on the way down."""
         return self.revision(
@@ -140,7 +185,7 @@ class Project:
             return cursor.fetchall() if cursor.description else []
 
     def stamp(self, revision: str, *statements: str, shards: Sequence[str] | None = None) -> None:
-        """These shards (or all) are at `revision`, as if these statements had been its upgrade: no worker is started."""
+        """These shards (or all) are at `revision`, as if these statements had been its upgrade."""
         for shard in shards or self.shards:
             for statement in statements:
                 self.sql(shard, statement)
@@ -165,6 +210,11 @@ class Project:
         )
         return [row[0] for row in rows]
 
+    def worker(self) -> int:
+        """The process id that NOTE_WORKER has noted, once it is there."""
+        note = self.path / "worker"
+        return int(until(lambda: note.exists() and note.read_text()))
+
     @contextmanager
     def migrating(self, target: str = "head", **options: Any) -> Iterator[Future[RunResult]]:
         """`Fleet.migrate` in another thread, while the block does something to it."""
@@ -182,7 +232,8 @@ class Project:
         return self.sql(
             shard,
             """SELECT pid, query FROM pg_stat_activity
-               WHERE datname = current_database() AND application_name LIKE 'shardwright%' AND state <> 'idle'""",
+               WHERE datname = current_database() AND application_name LIKE 'shardwright%' AND state <> 'idle'
+                 AND application_name <> 'shardwright status'""",
         )
 
     @contextmanager
@@ -192,8 +243,15 @@ class Project:
             for statement in statements:
                 connection.execute(statement)
             yield connection
-            if not connection.closed:
-                connection.rollback()
+            connection.rollback()
+
+    @contextmanager
+    def gate(self, shard: str) -> Iterator[Gate]:
+        """A gate on that shard, closed, before which a revision with AT_GATE waits in a statement on the server."""
+        with psycopg.connect(self.shards[shard], autocommit=True) as connection:
+            gate = Gate(connection)
+            connection.execute("SELECT pg_advisory_lock(%s)", [_GATE])
+            yield gate
 
     def cli(
         self, *arguments: str, env: dict[str, str] | None = None, stdin: str | None = None
@@ -244,6 +302,14 @@ def until(condition: Callable[[], T], *, seconds: float = 60.0) -> T:
         assert time.monotonic() < deadline, f"still not so after {seconds} s"
         time.sleep(0.02)
     return value
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, and it is no zombie."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def started(events: Sequence[Event]) -> list[str]:

@@ -28,6 +28,7 @@ from pydantic import (
 
 from shardwright import errors
 from shardwright.dsn import DatabaseUrl, redact
+from shardwright.shard import Shard
 
 FILE_NAME = "shardwright.toml"
 CONFIG_VARIABLE = "SHARDWRIGHT_CONFIG"
@@ -138,20 +139,6 @@ class LintSection(_Section):
 
     enabled: bool = True
     allow: tuple[Name, ...] = Field(default=(), strict=False)
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One PostgreSQL database that holds many tenants."""
-
-    name: str
-    url: DatabaseUrl
-    labels: Mapping[str, str]
-
-    @property
-    def host(self) -> str:
-        """The server it lives on, `address:port`; connection budgets are counted per host."""
-        return self.url.address
 
 
 class Config(_Section):

@@ -14,7 +14,7 @@ from shardwright import errors
 from shardwright.catalog.add import add_shard, plan_add
 from shardwright.catalog.check import ShardHealth, check_control, check_shards
 from shardwright.catalog.control import read_control
-from shardwright.config import Config, FleetConfig, Shard
+from shardwright.config import Config, FleetConfig
 from shardwright.embedded import LocalFleet, state_directory
 from shardwright.embedded.resolve import control_cluster, make_control, resolve
 from shardwright.migration import drift, rollout, status
@@ -27,6 +27,7 @@ from shardwright.runs.events import Listener, ignore
 from shardwright.runs.results import RunResult, ShardResult
 from shardwright.runs.stopping import StopRequest
 from shardwright.runs.store import Ledger, Run
+from shardwright.shard import Shard
 from shardwright.testdata import dev
 from shardwright.testdata import reset as resets
 from shardwright.testdata import seed as seeds

@@ -73,9 +73,9 @@ def init_project(folder: Path, *, migrations: str | None = None, dry_run: bool =
     alembic = _plan_alembic(folder, folder / directory)
     made = ProjectFile(configuration or folder / FILE_NAME, is_new=configuration is None)
     if not dry_run:
+        _write_alembic(folder, alembic)
         if made.is_new:
             made.path.write_text(_TEMPLATE.format(migrations=json.dumps(directory)), encoding="utf-8")
-        _write_alembic(folder, alembic)
     return [made, *alembic]
 
 
@@ -136,6 +136,5 @@ def _write_alembic(folder: Path, files: list[ProjectFile]) -> None:
     if not files[0].is_new:
         return
     config = AlembicConfig(str(folder / "alembic.ini"), stdout=io.StringIO())
-    config.messaging_opts["quiet"] = True
-    with contextlib.redirect_stdout(io.StringIO()):  # it tells what it does whatever it is told
+    with contextlib.redirect_stdout(io.StringIO()):  # it tells what it makes, whatever it is told
         command.init(config, str(files[0].path), template="generic")

@@ -49,14 +49,15 @@ def test_a_lock_held_for_ever_is_named_with_its_holder(project: Project) -> None
 def test_a_lock_that_is_given_back_is_taken_at_the_next_try(project: Project) -> None:
     """The shard goes to the end of the queue, and is migrated once the holder has gone."""
     project.revision("r2", ADD_COLUMN)
+    events: list[Event] = []
     with project.holding("shard_0", "SELECT FROM a") as somebody:
 
         def give_back(event: Event) -> None:
+            events.append(event)
             if isinstance(event, ShardWaiting):
                 somebody.rollback()
 
-        events: list[Event] = []
-        result = project.migrate(jobs=1, on_event=lambda event: (events.append(event), give_back(event))[0])
+        result = project.migrate(jobs=1, on_event=give_back)
     assert result.exit_code == 0
     assert result["shard_0"].attempts == 2
     assert [(event.shard, event.attempt) for event in events if isinstance(event, ShardStarted)] == [
@@ -87,7 +88,7 @@ def test_readers_never_wait_for_much_longer_than_the_lock_timeout(project: Proje
             over.set()
         reading.result()
     longest = 0.05 * 2**2  # the third and last try's
-    assert longest / 2 < max(waits) < longest + 0.5
+    assert longest / 2 < max(waits) < longest + 1.0
 
 
 @contextmanager

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardwright.config import Shard
 from shardwright.dsn import DatabaseUrl
 from shardwright.errors import UsageError
 from shardwright.migration.plan import ShardPlan, in_waves, parse_waves
+from shardwright.shard import Shard
 
 _URL = DatabaseUrl.parse("postgresql://app@host/database")
 

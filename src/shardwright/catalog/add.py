@@ -14,7 +14,8 @@ from pathlib import Path
 
 from shardwright import config as configuration
 from shardwright import errors
-from shardwright.config import Config, Shard
+from shardwright.config import Config
+from shardwright.shard import Shard
 
 _VARIABLE = re.compile(r"\$\{\w+\}")
 _IN_AUTHORITY = re.compile(r"^[^/]*//[^:@/]*:(?P<password>[^/]*)@")

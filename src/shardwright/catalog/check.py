@@ -13,11 +13,12 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from shardwright.catalog import control
-from shardwright.config import FleetConfig, Shard
+from shardwright.config import FleetConfig
 from shardwright.dsn import DatabaseUrl
 from shardwright.pg.connect import connect
 from shardwright.pg.faults import explain
 from shardwright.pg.queries import load
+from shardwright.shard import Shard
 
 OLDEST_SERVER = 150000
 CONTROL = "control"
@@ -194,16 +195,17 @@ def _writable(url: DatabaseUrl, facts: dict[str, Any], budget: int) -> Iterator[
 
 
 def _make_writable(url: DatabaseUrl, facts: dict[str, Any]) -> str:
-    """Undoes the setting where it was made; the same statement elsewhere would change nothing."""
+    """Undoes the setting where it was made; elsewhere the same statement would change nothing."""
     setting, source = "default_transaction_read_only", facts["read_only_source"]
     role, database = _quoted(facts["role"]), _quoted(url.database)
+    if source == "client":
+        return f"take {setting} out of the URL's options"
     made_by = {
         "database": f"ALTER DATABASE {database} RESET {setting}",
         "user": f"ALTER ROLE {role} RESET {setting}",
         "database user": f"ALTER ROLE {role} IN DATABASE {database} RESET {setting}",
-        "client": f"take {setting} out of the URL's options",
-    }
-    return made_by.get(source, f"ALTER SYSTEM RESET {setting}; SELECT pg_reload_conf()")
+    }.get(source, f"ALTER SYSTEM RESET {setting}; SELECT pg_reload_conf()")
+    return f"SET {setting} = off; {made_by}"  # or the session that mends it could not
 
 
 def _privileges(url: DatabaseUrl, facts: dict[str, Any], budget: int) -> Iterator[Finding]:

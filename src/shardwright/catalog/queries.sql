@@ -5,7 +5,11 @@ SET LOCAL lock_timeout = '30s'
 SELECT pg_catalog.pg_advisory_xact_lock(%(class)s, %(key)s)
 
 -- name: schema_exists
-SELECT pg_catalog.to_regclass('shardwright.schema_version') IS NOT NULL
+-- Not to_regclass(): after a wait for the lock it answers from the session's cache, as of before the wait.
+SELECT EXISTS (SELECT
+               FROM pg_catalog.pg_class AS class
+               JOIN pg_catalog.pg_namespace AS space ON space.oid = class.relnamespace
+               WHERE space.nspname = 'shardwright' AND class.relname = 'schema_version')
 
 -- name: create_version_table
 CREATE SCHEMA IF NOT EXISTS shardwright;
@@ -51,7 +55,8 @@ SELECT current_setting('server_version') AS version,
        pg_backend_pid() AS pid,
        current_user::text AS role,
        current_schema()::text AS schema,
-       coalesce(has_schema_privilege(current_schema(), 'CREATE, USAGE'), false) AS may_create_tables,
+       coalesce(has_schema_privilege(current_schema(), 'CREATE')
+                AND has_schema_privilege(current_schema(), 'USAGE'), false) AS may_create_tables,
        has_database_privilege(current_database(), 'CREATE') AS may_create_schemas,
        pg_is_in_recovery() AS in_recovery,
        current_setting('default_transaction_read_only')::bool AS read_only,

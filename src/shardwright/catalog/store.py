@@ -10,8 +10,8 @@ from typing import Any
 
 import psycopg
 
-from shardwright.config import Shard
 from shardwright.pg.queries import load
+from shardwright.shard import Shard
 
 _queries = load(__package__)
 

@@ -84,7 +84,10 @@ def _with_common_options(function: Command, *, changes: bool) -> Callable[..., i
         if context is not None and context.invoked_subcommand is not None:
             _refuse_options_before(context)
             return None
-        return function(screen, **values)
+        try:
+            return function(screen, **values)
+        except KeyboardInterrupt as error:  # Typer would end without a word
+            raise typer.Abort from error
 
     wrapper.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # Typer reads it
         [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]

@@ -14,13 +14,11 @@ from shardwright import __version__, errors
 from shardwright.cli import commands  # noqa: F401 registers them
 from shardwright.cli.app import COMMON_OPTIONS, app
 from shardwright.cli.screen import Screen
-from shardwright.cli.streams import Stream
 from shardwright.dsn import redact
 
 COULD_NOT = 2
 WRONG_USAGE = 64
 INTERRUPTED = 130
-READER_LEFT = 141
 _VERBOSE = re.compile(r"--verbose|-[a-z]*v[a-z]*")
 
 
@@ -56,17 +54,19 @@ def run(arguments: list[str] | None = None) -> int:
     except errors.ShardwrightError as error:
         screen.error(str(error), error.hint, error.exit_code)
         return error.exit_code
-    except (typer.Abort, KeyboardInterrupt):
+    except typer.Abort:
         screen.error("interrupted", "", INTERRUPTED)
         return INTERRUPTED
-    except BrokenPipeError:  # in the help, which does not go through our screen
-        Stream(sys.stdout).silence()
-        return READER_LEFT
     except OSError as error:
-        screen.error(str(error), "", COULD_NOT)
+        return _explain_fault(screen, str(error), "")
     except Exception as error:  # noqa: BLE001 the last line of defence: a person reads this at night
         hint = "the same command with -v shows where; please report it with that"
-        screen.error(f"a fault of shardwright itself: {type(error).__name__}: {error}", hint, COULD_NOT)
+        return _explain_fault(screen, f"a fault of shardwright itself: {type(error).__name__}: {error}", hint)
+
+
+def _explain_fault(screen: Screen, fact: str, hint: str) -> int:
+    """What nobody foresaw, in one line; the traceback for those who asked for it."""
+    screen.error(fact, hint, COULD_NOT)
     screen.note(redact(traceback.format_exc()))
     return COULD_NOT
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from shardwright import errors
-from shardwright.config import Config, FleetConfig, Shard
+from shardwright.config import Config, FleetConfig
 from shardwright.dsn import DatabaseUrl
 from shardwright.embedded.cluster import Cluster
 from shardwright.embedded.layout import CONTROL_DATABASE, LocalFleet
 from shardwright.embedded.state import state_directory
 from shardwright.pg import databases
+from shardwright.shard import Shard
 
 
 def resolve(config: Config) -> FleetConfig:

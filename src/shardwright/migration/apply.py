@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
@@ -21,13 +21,10 @@ from shardwright.migration.drivers import driver_for, sync_driver_for
 from shardwright.migration.history import History, ScriptLocation, State
 from shardwright.migration.send import require_unmoved, send_all
 from shardwright.migration.versions import read_afresh, read_state
-from shardwright.runs.session import ShardSession
+from shardwright.runs.results import revisions_text
+from shardwright.runs.session import ShardProblem, ShardSession
 
 Choose = Callable[[History, State], list[RevisionStep]]
-
-
-class NotThere(Exception):
-    """Alembic reported success, but the shard is not at the revision that was asked for."""
 
 
 def upgrade(session: ShardSession) -> Mapping[str, Any]:
@@ -81,16 +78,16 @@ def _run(session: ShardSession, choose: Choose) -> Mapping[str, Any]:
     finally:
         session.facts["after"] = after = read_afresh(session, location.version_table)
     if after is None or history.ancestry(after) != history.ancestry(wanted):
-        raise NotThere(_why_not_there(after))
+        raise _not_there(after)
     return session.facts
 
 
-def _why_not_there(after: State | None) -> str:
+def _not_there(after: State | None) -> ShardProblem:
     if after is None:
-        return "it could not be read after the migration"
-    return (
-        f"Alembic reported success, but the shard is still at {', '.join(after) or 'base'}: "
-        "does env.py execute a statement before context.configure() without committing it?"
+        return ShardProblem("it could not be read after the migration")
+    return ShardProblem(
+        f"Alembic reported success, but the shard is at {revisions_text(after)}",
+        "look for a statement that env.py executes before context.configure() and does not commit",
     )
 
 
@@ -156,29 +153,29 @@ _SCHEMA_OF_TABLE = """
 
 
 def _require_version_table(session: ShardSession, location: ScriptLocation, context: MigrationContext) -> None:
-    """Raises WrongVersionTable where env.py, or the search_path it sets, keeps the revisions elsewhere than we read."""
+    """Raises ShardProblem where env.py, or the search_path it sets, keeps the revisions elsewhere than we read."""
     assert context.connection is not None  # noqa: S101 online
-    parts = [part for part in (context.version_table_schema, context.version_table) if part]
+    schema, table = context.version_table_schema, context.version_table
     ask = text(_SCHEMA_OF_TABLE.format(table=":table"))
-    found = context.connection.execute(ask, {"table": _quoted(parts)}).scalar(), parts[-1]
-    *schema, table = location.version_table.split(".")
-    row = session.watch.execute(_SCHEMA_OF_TABLE.format(table="%s"), [_quoted([*schema, table])]).fetchone()
-    if found != ((schema or row or (None,))[0], table):
-        raise WrongVersionTable(".".join(filter(None, found)), location.version_table)
-
-
-def _quoted(parts: Iterable[str]) -> str:
-    return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
-
-
-class WrongVersionTable(Exception):
-    """env.py keeps its revisions in another table than the configuration says."""
-
-    def __init__(self, found: str, configured: str) -> None:
-        super().__init__(
-            f"env.py keeps its revisions in {found}, not in {configured}: "
-            f'set version_table = "{found}" under [fleet] in shardwright.toml'
+    found = context.connection.execute(ask, {"table": _quoted(schema, table)}).scalar(), table
+    if found != _home(session, *location.version_table.split(".")):
+        name = table if found == _home(session, table) else f"{found[0]}.{table}"
+        raise ShardProblem(
+            f"env.py keeps its revisions in {name}, not in {location.version_table}",
+            f'set version_table = "{name}" under [fleet] in shardwright.toml',
         )
+
+
+def _home(session: ShardSession, *name: str) -> tuple[str | None, str]:
+    """Schema and table that `name` means to our own sessions on the shard."""
+    if len(name) == 1:
+        row = session.watch.execute(_SCHEMA_OF_TABLE.format(table="%s"), [_quoted(*name)]).fetchone()
+        return row[0] if row else None, name[0]
+    return name[0], name[1]
+
+
+def _quoted(*parts: str | None) -> str:
+    return ".".join('"' + part.replace('"', '""') + '"' for part in parts if part)
 
 
 class _LazyConnection:

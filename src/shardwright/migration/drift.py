@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from shardwright.config import FleetConfig, Shard
+from shardwright.config import FleetConfig
 from shardwright.migration import status
 from shardwright.migration.history import State
 from shardwright.migration.versions import CONNECT_TIMEOUT, Reading, ask_each, read_state
@@ -18,6 +18,7 @@ from shardwright.pg.connect import connect
 from shardwright.pg.faults import Fault, explain
 from shardwright.pg.fingerprint import Difference, Fingerprint, differences, fingerprint
 from shardwright.runs.results import RunResult, revisions_text
+from shardwright.shard import Shard
 
 # As for a revision, but a schema of thousands of tables takes seconds to print.
 _SETTINGS = {"lock_timeout": "2s", "statement_timeout": "60s"}

@@ -6,21 +6,36 @@ import re
 from importlib.util import find_spec
 
 from shardwright.dsn import DatabaseUrl
+from shardwright.runs.session import ShardProblem
 
 OURS = "psycopg"
-_ASYNC_ONLY = frozenset({"asyncpg"})
+_PACKAGES = {
+    "psycopg": "psycopg",
+    "psycopg_async": "psycopg",
+    "psycopg2": "psycopg2",
+    "psycopg2cffi": "psycopg2cffi",
+    "asyncpg": "asyncpg",
+}
+_ASYNC_ONLY = frozenset({"asyncpg", "psycopg_async"})
 _DRIVER = re.compile(r"^\s*postgresql\+(\w+)://")
 
 
 def driver_for(url: DatabaseUrl, ini_url: str | None) -> str:
     """The driver that the shard's URL names, else the one that alembic.ini's own URL names, else psycopg 3.
 
-    Raises ModuleNotFoundError, which names the package, where it is not installed.
+    Raises ShardProblem where it is not installed, or can't be given time-outs as it connects.
     """
     named = _DRIVER.match(ini_url or "")
     driver = url.driver or (named[1] if named else OURS)
-    if find_spec(driver.removesuffix("_async")) is None:
-        raise ModuleNotFoundError(f"the driver {driver} that postgresql+{driver}:// asks for is not installed")
+    package = _PACKAGES.get(driver)
+    if package is None:
+        raise ShardProblem(
+            f"the driver of postgresql+{driver}:// can't be given time-outs", f"use one of: {', '.join(_PACKAGES)}"
+        )
+    if find_spec(package) is None:
+        raise ShardProblem(
+            f"the driver of postgresql+{driver}:// is not installed", f"install {package} where shardwright runs"
+        )
     return driver
 
 

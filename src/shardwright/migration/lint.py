@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 
 from shardwright import errors
-from shardwright.config import Config, Environment, FleetConfig, Shard
+from shardwright.config import Config, Environment, FleetConfig
 from shardwright.migration.history import History, ScriptLocation
 from shardwright.migration.plan import ShardPlan
 from shardwright.migration.recorder import Rendering
@@ -24,6 +24,7 @@ from shardwright.migration.versions import CONNECT_TIMEOUT, ask_each
 from shardwright.pg.connect import connect
 from shardwright.pg.queries import load
 from shardwright.runs.events import Warned
+from shardwright.shard import Shard
 
 ENFORCED: frozenset[Environment] = frozenset({"production", "staging"})  # elsewhere errors are only shown
 NOT_LINTED: frozenset[Environment] = frozenset({"test"})  # nobody reads it there, and every test would wait for it

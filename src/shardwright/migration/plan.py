@@ -10,11 +10,11 @@ from typing import Any
 from alembic.runtime.migration import RevisionStep
 
 from shardwright import errors
-from shardwright.config import Shard
 from shardwright.migration.history import History, State
 from shardwright.migration.versions import Reading
 from shardwright.runs.results import ShardResult, Status, revisions_text
 from shardwright.runs.store import Ledger, Seen
+from shardwright.shard import Shard
 
 CANARY_LABEL = "canary"
 

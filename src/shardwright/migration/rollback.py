@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from shardwright import errors
-from shardwright.config import FleetConfig, Shard
+from shardwright.config import FleetConfig
 from shardwright.migration.history import History, State
 from shardwright.migration.operation import Operation, not_tried, operation
 from shardwright.migration.outcome import result_of
@@ -19,6 +19,7 @@ from shardwright.runs.fanout import FanOutLimits
 from shardwright.runs.results import RunResult, ShardResult, Status, revisions_text
 from shardwright.runs.stopping import StopRequest
 from shardwright.runs.store import Ledger, Run
+from shardwright.shard import Shard
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from shardwright.config import FleetConfig, Shard
+from shardwright.config import FleetConfig
 from shardwright.migration.history import History, ScriptLocation, State
 from shardwright.migration.lint import lint_plan
 from shardwright.migration.operation import Operation, not_tried, operation
@@ -26,6 +26,7 @@ from shardwright.runs.events import Listener, WaysChosen
 from shardwright.runs.fanout import FanOutLimits, Job, JobResult
 from shardwright.runs.results import RunResult, ShardResult, Status
 from shardwright.runs.stopping import StopRequest
+from shardwright.shard import Shard
 
 OnFailure = Literal["stop", "continue", "rollback"]
 _FAILURES = frozenset({Status.FAILED, Status.UNKNOWN, Status.AHEAD})

@@ -14,13 +14,13 @@ from shardwright.migration.recorder import Rendering, Statement
 from shardwright.migration.versions import read_afresh, read_state
 from shardwright.pg import indexes
 from shardwright.pg.queries import load
-from shardwright.runs.session import ShardSession
+from shardwright.runs.session import ShardProblem, ShardSession
 
 _queries = load(__package__)
 Numbered = list[tuple[int, Statement]]
 
 
-class MovedMeanwhile(Exception):
+class MovedMeanwhile(ShardProblem):
     """The shard is not at the revision that the renderings start from."""
 
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from shardwright import errors
 from shardwright.catalog.control import read_control
-from shardwright.config import FleetConfig, Shard
+from shardwright.config import FleetConfig
 from shardwright.migration.history import History, State
 from shardwright.migration.plan import ShardPlan, name_those_ahead, plan_shard, plan_shards
 from shardwright.migration.rollout import script_location
 from shardwright.migration.versions import Reading, survey
 from shardwright.runs.results import RunResult, ShardResult, Status
 from shardwright.runs.store import Ledger
+from shardwright.shard import Shard
 
 
 def status(

@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import sql
 
-from shardwright.config import Shard
 from shardwright.migration.history import State
 from shardwright.pg.connect import connect
 from shardwright.pg.faults import Fault, explain
 from shardwright.runs.session import ShardSession
+from shardwright.shard import Shard
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 
 from shardwright.catalog.store import proof_known, remember_proof
-from shardwright.config import FleetConfig, Shard
+from shardwright.config import FleetConfig
 from shardwright.dsn import DatabaseUrl
 from shardwright.migration.history import History
 from shardwright.migration.plan import ShardPlan
@@ -27,6 +27,7 @@ from shardwright.pg.fingerprint import differences, fingerprint
 from shardwright.runs.events import ignore
 from shardwright.runs.fanout import FanOut, FanOutLimits, Job, JobResult
 from shardwright.runs.stopping import StopRequest
+from shardwright.shard import Shard
 
 FROM_SHARDS = 8  # below this the proof costs more than it saves
 _NAME = "shardwright proof"

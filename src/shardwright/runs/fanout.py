@@ -12,15 +12,16 @@ from typing import Any
 
 import psycopg
 
-from shardwright.config import LimitsSection, Shard, format_duration
+from shardwright.config import LimitsSection, format_duration
 from shardwright.pg import activity, retry
 from shardwright.pg.connect import connect, milliseconds
 from shardwright.runs.budget import HostBudget
 from shardwright.runs.events import Listener, ShardProgress, ShardStarted, ShardWaiting, Stopping, WaveStarted
 from shardwright.runs.pool import WorkerProcess
-from shardwright.runs.protocol import Answer, Order, Progress, Reply
+from shardwright.runs.protocol import Answer, Begun, Order, Progress, Reply
 from shardwright.runs.stopping import StopRequest
 from shardwright.runs.threads import WorkerThread
+from shardwright.shard import Shard
 
 SHARD_LOCK = 1  # the advisory lock that every operation on a shard takes, in the shard's own database
 _TICK = 0.2
@@ -117,7 +118,7 @@ class _Running:
     worker: Worker
     pending: _Pending
     started: float
-    deadline: float | None
+    deadline: float | None = None  # none until the worker has begun
     ending: str | None = None
     ending_since: float = 0.0
     asked_at: float = 0.0
@@ -218,9 +219,7 @@ class FanOut:
 
     def _begin(self, pending: _Pending, now: float) -> None:
         worker = self._worker(pending.job)
-        timeout = self._limits.timeout
-        deadline = None if timeout is None else now + max(0.0, timeout.total_seconds() - pending.seconds)
-        self._running[worker.channel] = _Running(worker, pending, now, deadline)
+        self._running[worker.channel] = _Running(worker, pending, now)
         self._on_event(ShardStarted(pending.job.shard.name, pending.attempt))
         worker.order(self._order(pending))
 
@@ -254,10 +253,19 @@ class FanOut:
             except (EOFError, ConnectionResetError):
                 self._lose(running)
                 continue
-            if isinstance(answer, Progress):
-                self._on_event(ShardProgress(running.pending.job.shard.name, answer.message))
-            else:
-                self._take_reply(running, answer)
+            match answer:
+                case Begun():
+                    self._set_clock(running)
+                case Progress(message):
+                    self._on_event(ShardProgress(running.pending.job.shard.name, message))
+                case Reply():
+                    self._take_reply(running, answer)
+
+    def _set_clock(self, running: _Running) -> None:
+        running.started = time.monotonic()
+        if self._limits.timeout is not None:
+            left = self._limits.timeout.total_seconds() - running.pending.seconds
+            running.deadline = running.started + max(0.0, left)
 
     def _take_reply(self, running: _Running, reply: Reply) -> None:
         pending = self._release(running)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shardwright.config import Shard
+from shardwright.shard import Shard
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,11 @@ class Cancel:
 
 
 @dataclass(frozen=True)
+class Begun:
+    """The worker has the order in hand; starting the process takes longer than many a migration."""
+
+
+@dataclass(frozen=True)
 class Progress:
     """The task came to a point worth telling."""
 
@@ -49,4 +54,4 @@ class Reply:
 
 
 Request = Order | Cancel
-Answer = Progress | Reply
+Answer = Begun | Progress | Reply

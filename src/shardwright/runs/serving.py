@@ -7,18 +7,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from shardwright.errors import ShardwrightError
 from shardwright.pg.faults import CANCELLED, LOCK_TIMEOUT, Fault, explain
-from shardwright.runs.protocol import Order, Reply
-from shardwright.runs.session import Cancelled, NotThisShard, ShardLocked, ShardSession, hold
+from shardwright.runs.protocol import Begun, Order, Progress, Reply
+from shardwright.runs.session import Cancelled, ShardProblem, ShardSession, hold
 
 Task = Callable[[ShardSession], Mapping[str, Any]]
 
 
-def serve(order: Order, report: Callable[[str], None], take_in_hand: Callable[[ShardSession | None], None]) -> Reply:
-    """How the order ended. `take_in_hand` is told of the session while there is one, so that it can be cancelled."""
+def serve(
+    order: Order, say: Callable[[Begun | Progress], None], take_in_hand: Callable[[ShardSession | None], None]
+) -> Reply:
+    """How the order ended; `say` is told what happens on the way.
+
+    `take_in_hand` is given the session while there is one, so that another thread can cancel it.
+    """
     session: ShardSession | None = None
+    say(Begun())
     try:
-        with hold(order, report) as session:
+        with hold(order, lambda message: say(Progress(message))) as session:
             take_in_hand(session)
             return Reply(value=load_task(order.task)(session))
     except (Exception, SystemExit) as error:  # noqa: BLE001 user code may raise anything; it is this shard's result
@@ -35,13 +42,10 @@ def load_task(name: str) -> Task:
 
 
 def _explain(error: BaseException, session: ShardSession | None) -> Reply:
-    if isinstance(error, ShardLocked):
-        return Reply(reason=f"another operation holds its lock: {error}", hint="shardwright runs", again=True)
-    if isinstance(error, NotThisShard):
-        return Reply(
-            reason="env.py opened another database than this shard's",
-            hint='let env.py take the URL from config.get_main_option("sqlalchemy.url")',
-        )
+    if isinstance(error, ShardProblem):
+        return Reply(reason=str(error), hint=error.hint or None, again=error.again)
+    if isinstance(error, ShardwrightError):
+        return Reply(reason=str(error), hint=error.hint or None)
     fault = explain(error)
     if session is None:
         return Reply(reason=fault.reason, hint=fault.hint or None)

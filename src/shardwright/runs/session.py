@@ -10,26 +10,27 @@ from typing import Any
 
 import psycopg
 
-from shardwright.config import Shard
 from shardwright.pg import activity, indexes, locks
 from shardwright.pg.connect import NAME_LENGTH, SURVIVE_A_DEAD_CLIENT, connect, startup_options
 from shardwright.runs.current import in_hand
 from shardwright.runs.protocol import Order
+from shardwright.shard import Shard
 
 LOCK_PATIENCE = timedelta(seconds=1)
 _SAMPLES_PER_LOCK_TIMEOUT = 4
 
 
-class ShardLocked(Exception):
-    """Somebody else holds the shard's advisory lock."""
+class ShardProblem(Exception):
+    """What is wrong with a shard, or with the user's code for it: the fact, the cure, whether later may be better."""
+
+    def __init__(self, reason: str, hint: str = "", *, again: bool = False) -> None:
+        super().__init__(reason)
+        self.hint = hint
+        self.again = again
 
 
 class Cancelled(Exception):
     """The run asked this worker to end what it is doing."""
-
-
-class NotThisShard(Exception):
-    """A session that user code opened is not in the shard's database."""
 
 
 class ShardSession:
@@ -85,9 +86,10 @@ class ShardSession:
         return {"application_name": self.application_name, "options": startup_options(self.settings)}
 
     def require_here(self, pid: int) -> None:
-        """Raises NotThisShard unless the session `pid` is one of ours in this shard's database."""
+        """Raises ShardProblem unless the session `pid` is one of ours in this shard's database."""
         if not activity.is_here(self._watch, pid, self.application_name):
-            raise NotThisShard
+            hint = 'let env.py take the URL from config.get_main_option("sqlalchemy.url")'
+            raise ShardProblem("env.py opened another database than this shard's", hint)
 
     def raise_if_cancelled(self) -> None:
         """Raises Cancelled once the run asked for an end, whatever user code makes of failed statements."""
@@ -122,12 +124,13 @@ def timeouts(order: Order) -> dict[str, str]:
 
 @contextmanager
 def hold(order: Order, report: Callable[[str], None]) -> Iterator[ShardSession]:
-    """The shard's lock is held within; raises ShardLocked or psycopg.Error where it can't be had."""
+    """The shard's lock is held within; raises ShardProblem or psycopg.Error where it can't be had."""
     name = f"{order.application_name[: NAME_LENGTH - 5]} lock"
     settings = {**timeouts(order), "idle_session_timeout": "0"}  # a server that ended it would give the lock away
     with connect(order.shard.url, application_name=name, settings=settings) as watch:
         if not locks.acquire(watch, order.lock, patience=LOCK_PATIENCE):
-            raise ShardLocked(str(locks.holder(watch, order.lock) or "a session that has just ended"))
+            holder = locks.holder(watch, order.lock) or "a session that has just ended"
+            raise ShardProblem(f"another operation holds its lock: {holder}", "shardwright runs", again=True)
         session = ShardSession(order, watch, report)
         with _watching_for_blockers(session), in_hand(session):
             yield session

@@ -8,7 +8,7 @@ import threading
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
-from shardwright.runs.protocol import Answer, Order, Progress, Reply, Request
+from shardwright.runs.protocol import Answer, Order, Request
 from shardwright.runs.serving import serve
 from shardwright.runs.session import ShardSession
 
@@ -56,11 +56,11 @@ class WorkerThread:
             while True:
                 order = self._theirs.recv()
                 assert isinstance(order, Order)  # noqa: S101 cancelling goes past the channel
-                self._answer(serve(order, lambda message: self._answer(Progress(message)), self._take_in_hand))
+                self._answer(serve(order, self._answer, self._take_in_hand))
         except EOFError:
             self._theirs.close()
 
-    def _answer(self, answer: Progress | Reply) -> None:
+    def _answer(self, answer: Answer) -> None:
         try:
             self._theirs.send(answer)
         except OSError:

@@ -15,7 +15,7 @@ import threading
 from multiprocessing.connection import Connection
 
 from shardwright.runs.hooks import Hooks
-from shardwright.runs.protocol import Answer, Order, Progress, Request
+from shardwright.runs.protocol import Answer, Order, Request
 from shardwright.runs.serving import serve
 from shardwright.runs.session import ShardSession
 
@@ -33,7 +33,7 @@ class Worker:
         threading.Thread(target=self._listen, daemon=True).start()
         while True:
             order = self._orders.get()
-            self._channel.send(serve(order, self._report, self._take_in_hand))
+            self._channel.send(serve(order, self._channel.send, self._take_in_hand))
 
     def _listen(self) -> None:
         while True:
@@ -45,9 +45,6 @@ class Worker:
                 self._orders.put(request)
             elif self._hooks.session is not None:
                 self._hooks.session.cancel(request.reason, hard=request.hard)
-
-    def _report(self, message: str) -> None:
-        self._channel.send(Progress(message))
 
     def _take_in_hand(self, session: ShardSession | None) -> None:
         self._hooks.session = session

@@ -14,9 +14,9 @@ from psycopg.sql import SQL
 from sqlalchemy import create_engine, pool
 from sqlalchemy.orm import Session
 
-from shardwright.config import Shard
 from shardwright.migration.drivers import sync_driver_for
 from shardwright.runs.session import ShardSession
+from shardwright.shard import Shard
 
 SeedFunction = Callable[..., object]
 

@@ -11,7 +11,7 @@ import psycopg
 
 from shardwright import errors
 from shardwright.catalog.check import identity_of
-from shardwright.config import Config, FleetConfig, Shard
+from shardwright.config import Config, FleetConfig
 from shardwright.migration.history import History
 from shardwright.migration.operation import not_tried, operation
 from shardwright.migration.rollout import MigrateOptions, migrate, script_location
@@ -20,6 +20,7 @@ from shardwright.pg.faults import explain
 from shardwright.runs.events import Listener
 from shardwright.runs.results import WELL, RunResult, ShardResult, Status
 from shardwright.runs.stopping import StopRequest
+from shardwright.shard import Shard
 from shardwright.testdata.seed import SeedOptions, seed, seed_plan
 
 _AT_ONCE = 4

@@ -15,8 +15,8 @@ from shardwright.cli.words import size
 from shardwright.runs.results import ShardResult, revisions_text
 
 if TYPE_CHECKING:
-    from shardwright.config import Shard
     from shardwright.fleet import Fleet
+    from shardwright.shard import Shard
 
 group = typer.Typer(help="The shards: list, check, add.")
 app.add_typer(group, name="shards")

@@ -1,0 +1,309 @@
+"""Writes the generated parts of docs/reference: the command line, the configuration's keys, the errors.
+
+    python scripts/reference.py            # after any change to commands, keys or errors
+
+A page holds blocks between `<!-- begin NAME -->` and `<!-- end NAME -->`; only those are written. What stands around
+them is written by hand. tests/docs/test_reference.py fails where a committed page is not what this script makes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import types
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from shardwright import config, errors
+from shardwright.cli import commands as _commands  # noqa: F401 registers them
+from shardwright.cli.app import app
+from shardwright.dsn import DatabaseUrl
+
+REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
+_BLOCK = re.compile(r"(<!-- begin (?P<name>[\w.]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
+
+# What each key is for. A key without a meaning here, or a meaning without its key, stops the script.
+MEANINGS = {
+    "fleet.control": "The control database, which keeps the ledger and the locks. `embedded`: one of our own on this "
+    "machine, started and stopped by `shardwright dev`.",
+    "fleet.migrations": "The Alembic script directory (the one with `env.py`), from the folder of the file.",
+    "fleet.set": "The name of the shard set. Two operations on one set exclude each other; the ledger is kept by set.",
+    "fleet.environment": "`development` and `test` allow `reset`, `dev up` and `dev reset`; the others refuse them.",
+    "fleet.seed": "The function that `seed` runs on every shard, as `package.module:function`. "
+    "Without it: `seeds/*.sql` beside the file.",
+    "fleet.version_table": "Where Alembic keeps a shard's revision: `table` or `schema.table`. "
+    "Set it if your env.py passes `version_table`.",
+    "shards.url": "The shard's URL. A driver after the plus sign (`postgresql+asyncpg://`) is honoured.",
+    "shards.labels": 'Words of yours to choose shards by: `--shards region=eu`. `canary = "yes"` puts a shard into '
+    "the first wave of `migrate --canary`.",
+    "tenants.root": "The root table; its primary key is the tenant's id. `shards` counts its rows.",
+    "tenants.key": "The column that says which tenant a row belongs to.",
+    "tenants.placement": "How a new tenant gets its first shard. Not used yet.",
+    "tenants.shared": "Tables with the same rows on every shard. Not used yet.",
+    "tenants.ignored": "Tables that are nobody's business. Not used yet.",
+    "limits.connections_per_host": "How many connections a run may have on one host at once. A shard in work takes up "
+    "to three places.",
+    "limits.lock_timeout": "The longest wait for a lock at the first try. It doubles at each try, up to 2s.",
+    "limits.lock_tries": "How often a shard is tried when somebody holds a lock it needs.",
+    "limits.statement_timeout": "The longest time for one statement; the server ends it then.",
+    "limits.write_gap": "For moves of tenants. Not used yet.",
+    "limits.keep": "For moves of tenants. Not used yet.",
+}
+
+
+# --- errors -----------------------------------------------------------------------------------
+
+
+def error_tree() -> str:
+    """The classes as a tree, each with its exit code."""
+    return "```text\n" + "\n".join(_branches(errors.ShardwrightError)) + "\n```\n"
+
+
+def _branches(kind: type[errors.ShardwrightError], lead: str = "", fork: str = "") -> Iterator[str]:
+    yield f"{lead}{fork}{kind.__name__}  exit {kind.exit_code}"
+    below = lead + {"": "", "├── ": "│   ", "└── ": "    "}[fork]
+    children = _children(kind)
+    for child in children:
+        yield from _branches(child, below, "└── " if child is children[-1] else "├── ")
+
+
+def _children(kind: type[errors.ShardwrightError]) -> list[type[errors.ShardwrightError]]:
+    return [child for child in kind.__subclasses__() if child.__module__ == errors.__name__]
+
+
+def error_entries() -> str:
+    """Each class with its meaning, what it says, and the cure; groups as headings."""
+    return "\n".join(entry for group in _children(errors.ShardwrightError) for entry in _entries(group, "##"))
+
+
+def _entries(kind: type[errors.ShardwrightError], heading: str) -> Iterator[str]:
+    own_code = heading == "##" or "exit_code" in vars(kind)
+    yield f"{heading} {kind.__name__}\n\n{inspect.getdoc(kind)}{f' Exit code {kind.exit_code}.' if own_code else ''}\n"
+    if _PLACEHOLDER.sub("", kind.fact) and "fact" in vars(kind):
+        yield _shown(kind)
+    for child in _children(kind):
+        yield from _entries(child, "###")
+
+
+_PLACEHOLDER = re.compile(r"^\{\w+\}$")
+
+
+def _shown(kind: type[errors.ShardwrightError]) -> str:
+    lines = [f"✗ {kind.fact}"] + ([f"  try: {kind.cure}"] if kind.cure else [])
+    return "```text\n" + "\n".join(line.rstrip() for line in lines) + "\n```\n"
+
+
+# --- configuration ----------------------------------------------------------------------------
+
+
+def key_table(section: str) -> str:
+    """The keys of one section: kind of value, default, meaning."""
+    fields = config._SECTIONS[section].model_fields
+    rows = [
+        f"| `{key}` | {_kind(field)} | {_default(field)} | {MEANINGS[f'{section}.{key}']} |"
+        for key, field in fields.items()
+    ]
+    return "\n".join(["| key | value | default | meaning |", "| --- | --- | --- | --- |", *rows, ""])
+
+
+def check_meanings() -> None:
+    """Raises KeyError where MEANINGS and the configuration's keys are not the same."""
+    keys = {f"{name}.{key}" for name, section in config._SECTIONS.items() for key in section.model_fields}
+    if keys != MEANINGS.keys():
+        raise KeyError(f"MEANINGS and the configuration differ in: {sorted(keys ^ MEANINGS.keys())}")
+
+
+def _kind(field: FieldInfo) -> str:
+    kind = field.annotation
+    if get_origin(kind) in (Union, types.UnionType):
+        kind = next(part for part in get_args(kind) if part is not type(None))
+        if kind is DatabaseUrl:
+            return "URL or `embedded`"
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(kind))
+    if kind is int:
+        bounds = {name: getattr(rule, name) for rule in field.metadata for name in ("ge", "le") if hasattr(rule, name)}
+        return (
+            "number"
+            + (f" from {bounds['ge']}" if "ge" in bounds else "")
+            + (f" to {bounds['le']}" if "le" in bounds else "")
+        )
+    return _KINDS[get_origin(kind) or kind]
+
+
+_KINDS: dict[Any, str] = {
+    str: "text",
+    timedelta: "duration",
+    DatabaseUrl: "URL",
+    dict: "table of texts",
+    tuple: "list of texts",
+}
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if value is PydanticUndefined:
+        return "required"
+    if value is None:
+        return "none"
+    if isinstance(value, timedelta):
+        return f'`"{config.format_duration(value)}"`'
+    if isinstance(value, str):
+        return f'`"{value}"`'
+    return {(): "`[]`"}.get(value, f"`{value}`") if not isinstance(value, dict) else "`{}`"
+
+
+# --- command line -----------------------------------------------------------------------------
+
+
+def command_entries() -> str:
+    """Each command with its help, usage, arguments, own options and examples."""
+    root = typer.main.get_command(app)
+    everywhere = _options_everywhere(root)
+    return "\n".join(
+        _command(name, command, everywhere) for name, command in commands(root) if command.callback is not None
+    )
+
+
+def common_options() -> str:
+    """The options that every command takes, and those of every command that changes something."""
+    root = typer.main.get_command(app)
+    everywhere = _options_everywhere(root)
+    some = next(command for name, command in commands(root) if name == "shardwright migrate")
+    shared = [option for option in _options(some) if option.opts[0] in everywhere]
+    changing = [option for option in _options(some) if option.opts[0] in _CHANGING]
+    words = "Every command takes:\n", "Every command that changes something takes, besides:\n"
+    return "\n".join([words[0], _option_table(shared), words[1], _option_table(changing)])
+
+
+_CHANGING = ("--dry-run", "--yes")
+
+
+def commands(command: Any, name: str = "shardwright") -> Iterator[tuple[str, Any]]:
+    """Every command below `command` with its full name, groups before their own."""
+    for below, child in getattr(command, "commands", {}).items():
+        full = f"{name} {below}"
+        yield full, child
+        yield from commands(child, full)
+
+
+def _options_everywhere(root: Any) -> set[str]:
+    leaves = [command for _, command in commands(root) if command.callback is not None]
+    return set.intersection(*({option.opts[0] for option in _options(command)} for command in leaves))
+
+
+def _options(command: Any) -> list[Any]:
+    return [each for each in command.params if each.opts[0].startswith("-") and not each.hidden]
+
+
+def _arguments(command: Any) -> list[Any]:
+    return [each for each in command.params if not each.opts[0].startswith("-")]
+
+
+def _command(name: str, command: Any, everywhere: set[str]) -> str:
+    options = _options(command)
+    own = [option for option in options if option.opts[0] not in {*everywhere, *_CHANGING}]
+    changes = all(any(option.opts[0] == word for option in options) for word in _CHANGING)
+    arguments = _arguments(command)
+    usage = " ".join([name, *(_argument_usage(each) for each in arguments), "[OPTIONS]"])
+    parts = [f"## {name}\n", f"{_summary(command)}{' Takes `--dry-run` and `--yes`.' if changes else ''}\n"]
+    parts.append(f"```text\n{usage}\n```\n")
+    if arguments:
+        parts.append(_argument_table(arguments))
+    if own:
+        parts.append(_option_table(own))
+    if examples := _examples(command):
+        parts.append("\n".join(["```console", *(f"$ {example}" for example in examples), "```", ""]))
+    return "\n".join(parts)
+
+
+def _summary(command: Any) -> str:
+    return " ".join((inspect.getdoc(command.callback) or command.help or "").split())
+
+
+def _examples(command: Any) -> list[str]:
+    lines = (line.strip() for line in (command.epilog or "").splitlines())
+    return [line for line in lines if line.startswith("shardwright")]
+
+
+def _metavar(parameter: Any) -> str:
+    return str(parameter.metavar or parameter.name.upper())
+
+
+def _argument_usage(argument: Any) -> str:
+    return _metavar(argument) if argument.required else f"[{_metavar(argument)}]"
+
+
+def _argument_table(arguments: list[Any]) -> str:
+    rows = [f"| `{_metavar(each)}` | {_shown_default(each)} | {_escaped(each.help)} |" for each in arguments]
+    return "\n".join(["| argument | default | meaning |", "| --- | --- | --- |", *rows, ""])
+
+
+def _option_table(options: list[Any]) -> str:
+    rows = [
+        f"| {', '.join(f'`{word}`' for word in option.opts)} | {_value(option)} | {_shown_default(option)} "
+        f"| {_escaped(option.help)} |"
+        for option in options
+    ]
+    return "\n".join(["| option | value | default | meaning |", "| --- | --- | --- | --- |", *rows, ""])
+
+
+def _value(option: Any) -> str:
+    if option.is_flag:
+        return ""
+    kind = option.type_descriptor.annotation
+    if get_origin(kind) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(kind))
+    if option.metavar:
+        return f"`{option.metavar}`"
+    kind = get_args(kind)[0] if get_origin(kind) is list else kind
+    return {int: f"number from {option.min}" if option.min is not None else "number", Path: "file"}.get(kind, "text")
+
+
+def _shown_default(parameter: Any) -> str:
+    if parameter.default in (None, False):
+        return "required" if parameter.required else ""
+    return f"`{parameter.default}`"
+
+
+def _escaped(text: str | None) -> str:
+    return (text or "").replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
+
+
+# --- pages ------------------------------------------------------------------------------------
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "errors.tree": error_tree,
+    "errors.entries": error_entries,
+    "config.fleet": lambda: key_table("fleet"),
+    "config.shards": lambda: key_table("shards"),
+    "config.tenants": lambda: key_table("tenants"),
+    "config.limits": lambda: key_table("limits"),
+    "cli.common": common_options,
+    "cli.commands": command_entries,
+}
+
+
+def generate(page: Path) -> str:
+    """The text of `page` with every block as it must be now."""
+    check_meanings()
+    text = page.read_text(encoding="utf-8")
+    return _BLOCK.sub(lambda found: f"{found[1]}\n{BLOCKS[found['name']]()}\n{found[3]}", text)
+
+
+def pages() -> list[Path]:
+    """The pages that have blocks."""
+    return sorted(REFERENCE.glob("*.md"))
+
+
+if __name__ == "__main__":
+    for page in pages():
+        page.write_text(generate(page), encoding="utf-8")

@@ -1,0 +1,62 @@
+"""The help answers before the documentation has to: examples, and a word on every option."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer.main
+
+from cli.conftest import Cli
+from shardwright import __version__
+from shardwright.cli.app import app
+
+
+def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    yield path, command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from walk(below, (*path, name))
+
+
+EVERYTHING = dict(walk(typer.main.get_command(app)))
+ACTING = {words: each for words, each in EVERYTHING.items() if words and words != ("dev",)}
+CHANGING = {"init", "dev up", "dev down", "dev reset", "shards add", "migrate", "rollback", "reset", "seed"}
+
+
+@pytest.mark.parametrize("words", ACTING, ids=" ".join)
+def test_every_command_has_a_sentence_and_examples(words: tuple[str, ...]) -> None:
+    """The examples are commands that begin as this one is called."""
+    command = ACTING[words]
+    assert command.help.endswith(".")
+    examples = [line.strip() for line in command.epilog.splitlines() if "shardwright" in line]
+    assert examples
+    assert all(line.startswith(" ".join(("shardwright", *words))) for line in examples)
+
+
+@pytest.mark.parametrize("words", EVERYTHING, ids=" ".join)
+def test_every_option_and_argument_is_explained(words: tuple[str, ...]) -> None:
+    """None is left to be guessed."""
+    parameters = [each for each in EVERYTHING[words].params if each.name != "help"]
+    assert [each.name for each in parameters if not each.help] == []
+
+
+@pytest.mark.parametrize("words", ACTING, ids=" ".join)
+def test_the_common_options_are_everywhere(words: tuple[str, ...]) -> None:
+    """And --dry-run and --yes on every command that changes something, on no other."""
+    options = {option for each in ACTING[words].params for option in each.opts}
+    assert {"--config", "--json", "--quiet", "-q", "--verbose", "-v"} <= options
+    assert ({"--dry-run", "--yes"} <= options) == (" ".join(words) in CHANGING)
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_is_for_everybody(option: str, cli: Cli) -> None:
+    """Exit 0, on stdout, without a configuration in reach."""
+    done = cli("migrate", option)
+    assert (done.code, done.err) == (0, "")
+    assert "shardwright migrate --canary 2" in done.out
+
+
+def test_the_version_is_told(cli: Cli) -> None:
+    """In one line."""
+    assert cli("--version").out == f"shardwright {__version__}\n"

@@ -1,0 +1,111 @@
+"""The pages say what the code says: generated parts are current, and every command shown exists."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import typer
+
+from shardwright import config
+from shardwright.cli import commands  # noqa: F401 registers them
+from shardwright.cli.app import app
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md", *sorted((ROOT / "examples").rglob("*.md"))]
+_FENCE = re.compile(r"^```(?P<kind>\w*)[^\n]*\n(?P<body>.*?)^```", re.DOTALL | re.MULTILINE)
+_INLINE = re.compile(r"`(shardwright [^`]+)`")
+_END = re.compile(r"\s*(?:;|&&|\||>|   |…|  #).*$")  # what follows is not the command's any more
+_SAMPLES = {"ID": "1", "N": "1"}  # words that stand for a number
+
+
+def load_script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("reference", ROOT / "scripts" / "reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def fenced(page: Path, *kinds: str) -> Iterator[str]:
+    return (found["body"] for found in _FENCE.finditer(page.read_text()) if found["kind"] in kinds)
+
+
+def shown_commands(page: Path) -> Iterator[list[str]]:
+    """The words of each `shardwright …` that a page shows, in its blocks and within its sentences."""
+    lines = [
+        line.strip().removeprefix("$ ") for body in fenced(page, "console", "sh", "") for line in body.splitlines()
+    ]
+    prose = _FENCE.sub("", page.read_text())
+    for line in (*lines, *_INLINE.findall(prose)):
+        bare = re.sub(r"^(?:[A-Z_]+=\S+ )+", "", line)  # variables set for this one command
+        if bare.startswith("shardwright ") and "COMMAND" not in bare:
+            yield shlex.split(_END.sub("", bare), comments=True)[1:]
+
+
+def parse(command: Any, words: list[str], parent: Any = None) -> None:
+    """Raises what the command line raises for these words; runs nothing."""
+    if not words and hasattr(command, "commands"):
+        return  # a group by itself shows its help
+    try:
+        context = command.make_context("shardwright", [_SAMPLES.get(word, word) for word in words], parent=parent)
+    except typer.Exit:  # --help, --version
+        return
+    rest = [*getattr(context, "_protected_args", ()), *context.args]
+    if rest and hasattr(command, "commands"):
+        _, below, rest = command.resolve_command(context, rest)
+        parse(below, rest, context)
+
+
+def id_of(value: object) -> str:
+    return str(value.relative_to(ROOT)) if isinstance(value, Path) else " ".join(map(str, value))  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("page", load_script().pages(), ids=id_of)
+def test_the_reference_is_what_the_code_says(page: Path) -> None:
+    """After a change to commands, keys or errors: `python scripts/reference.py`."""
+    assert page.read_text() == load_script().generate(page)
+
+
+@pytest.mark.parametrize(
+    "words", [list(words) for words in sorted({tuple(w) for page in PAGES for w in shown_commands(page)})], ids=id_of
+)
+def test_every_command_shown_exists(words: list[str]) -> None:
+    """Whoever copies a command from a page is not told that there is no such option."""
+    parse(typer.main.get_command(app), words)
+
+
+def test_a_command_that_does_not_exist_would_be_found(tmp_path: Path) -> None:
+    """The check itself sees wrong commands and wrong options, in blocks and in sentences."""
+    page = tmp_path / "page.md"
+    page.write_text("```console\n$ shardwright migrate --shard a   # no\n```\nTry `shardwright migrat`.\n")
+    for words in shown_commands(page):
+        with pytest.raises(Exception, match="No such"):
+            parse(typer.main.get_command(app), words)
+    assert len(list(shown_commands(page))) == 2
+
+
+@pytest.mark.parametrize("page", PAGES, ids=id_of)
+def test_every_key_shown_exists(page: Path) -> None:
+    """Whoever copies a piece of shardwright.toml is not told that a key is unknown."""
+    for body in fenced(page, "toml"):
+        tree = tomllib.loads(body)
+        for name, section in tree.get("tool", {}).get("shardwright", tree).items():
+            assert name in config._SECTIONS
+            for part in section.values() if name == "shards" else [section]:
+                assert set(part) <= set(config._SECTIONS[name].model_fields)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=id_of)
+def test_every_python_example_compiles(page: Path) -> None:
+    """Whoever copies a piece of Python gets no SyntaxError."""
+    for body in fenced(page, "python"):
+        compile(body, str(page), "exec")
