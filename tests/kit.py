@@ -236,6 +236,16 @@ class Project:
                  AND application_name <> 'shardwright status'""",
         )
 
+    def waiting(self, shard: str) -> list[float]:
+        """For how many seconds sessions of ours have been waiting for a lock on that shard."""
+        rows = self.sql(
+            shard,
+            """SELECT extract('epoch' FROM clock_timestamp() - query_start)::float FROM pg_stat_activity
+               WHERE datname = current_database() AND wait_event_type = 'Lock'
+                 AND application_name LIKE 'shardwright%'""",
+        )
+        return [row[0] for row in rows]
+
     @contextmanager
     def holding(self, shard: str, *statements: str) -> Iterator[psycopg.Connection[Any]]:
         """Somebody else's transaction, open on that shard, that has run these statements."""

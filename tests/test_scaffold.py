@@ -40,7 +40,9 @@ def contents(folder: Path) -> dict[str, str]:
 
 def alembic(folder: Path, *arguments: str) -> None:
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    subprocess.run([sys.executable, "-m", "alembic", *arguments], cwd=folder, env=environment, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "alembic", *arguments], cwd=folder, env=environment, check=True, capture_output=True
+    )
 
 
 @pytest.fixture

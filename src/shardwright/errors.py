@@ -289,8 +289,8 @@ class NoLocalFleet(EmbeddedError):
     """The configuration asks for an embedded fleet that was never brought up."""
 
     file: str
-    fact = "{file} asks for an embedded fleet, and none has been made yet"
-    cure = "shardwright dev up"
+    fact = "{file} names no shard: it asks for an embedded fleet, and none has been made yet"
+    cure = "shardwright dev up   makes one here; shardwright shards add NAME URL   names yours"
 
 
 @dataclass(eq=False)

@@ -82,8 +82,8 @@ def test_nothing_is_made_on_a_fresh_control_database(
 def test_the_sql_is_shown(project: Project, cli: Cli) -> None:
     """What would be sent to each shard, once for all of them."""
     done = cli("migrate", "--dry-run")
-    assert "wave 1: shard_0: base → r1 (1 revisions)" in done.out
-    assert done.out.count("CREATE TABLE a") == 1
+    assert "wave 1: shard_0: base → r1 (1 revision)" in done.out
+    assert done.out.count("CREATE TABLE a (") == 1
     assert "CREATE TABLE a" in cli("migrate", "--dry-run", "--json").document["sql"]["r1"]
 
 

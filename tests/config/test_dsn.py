@@ -157,7 +157,7 @@ def test_a_url_without_a_host_is_the_local_socket() -> None:
 )
 def test_what_is_no_url_is_refused_with_the_reason_and_without_the_secret(text: str, word: str) -> None:
     """The message says what is missing or must be quoted, and never repeats the URL."""
-    with pytest.raises(ValueError) as refused:  # noqa: PT011 the words are looked at
+    with pytest.raises(ValueError) as refused:
         DatabaseUrl.parse(text)
     assert word in str(refused.value)
     assert "hunter2" not in repr(refused.value)

@@ -18,6 +18,7 @@ from shardwright.dsn import DatabaseUrl
 from shardwright.pg.fingerprint import Difference, Fingerprint, differences, fingerprint
 
 SHARDS = ("shard_0", "shard_1", "shard_2")
+_PATIENCE = 300  # seconds for one command: importing MLflow takes its time
 
 
 @dataclass(frozen=True)
@@ -90,19 +91,22 @@ class PublicFleet:
 
     def alembic(self, *arguments: str) -> Fingerprint:
         """What the `alembic` command makes of the one database that is not of the fleet."""
-        subprocess.run([sys.executable, "-m", "alembic", *arguments], cwd=self.project, check=True, timeout=120)
+        subprocess.run([sys.executable, "-m", "alembic", *arguments], cwd=self.project, check=True, timeout=_PATIENCE)
         return fingerprint_of(self.plain)
 
     def shardwright(self, *arguments: str) -> dict[str, Any]:
-        """What the command line prints with --json, its exit code under `exit_code`."""
+        """What the command line prints with --json, its exit code under `exit_code`.
+
+        By two workers, so that one of them runs env.py for two shards, while the other is at work.
+        """
         done = subprocess.run(
-            [*cli_command(*arguments), "--json"],
+            [*cli_command(*arguments), "--jobs", "2", "--json"],
             cwd=self.project,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=False,
-            timeout=170,
+            timeout=_PATIENCE,
         )
         assert done.stdout, done.stderr
         return {**json.loads(done.stdout), "exit_code": done.returncode}

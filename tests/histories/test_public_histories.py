@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from fetch import installed
-from public_fleet import MLFLOW, OPTUNA, SHARDS, History, MakeFleet, PublicFleet
+from histories.fetch import installed
+from histories.public_fleet import MLFLOW, OPTUNA, SHARDS, History, MakeFleet, PublicFleet
 
-pytestmark = pytest.mark.history
+pytestmark = [pytest.mark.history, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

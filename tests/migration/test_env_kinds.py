@@ -153,6 +153,23 @@ def test_a_lock_timeout_is_known_in_every_driver(project: Project, driver: str, 
     assert (shard.error or "").startswith("upgrade r2 (r2.py): lock timeout on a; in the way: pid ")
 
 
+@pytest.mark.parametrize(("driver", "env"), [("postgresql+psycopg2", None), ("postgresql+asyncpg", ASYNC)])
+def test_an_index_is_built_concurrently_by_every_driver(project: Project, driver: str, env: str | None) -> None:
+    """With the invalid one of an earlier try dropped, and the lock_timeout in force again afterwards."""
+    if env is not None:
+        set_env(project, env)
+    (project.path / "alembic.ini").write_text(INI.format(driver=driver))
+    project.stamp("r1", "CREATE TABLE a (id int)", "INSERT INTO a VALUES (1), (1)")
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        project.sql("shard_0", "CREATE UNIQUE INDEX CONCURRENTLY by_id ON a (id)")
+    index = 'op.execute("CREATE INDEX CONCURRENTLY by_id ON a (id)")'
+    note = "op.execute(\"CREATE TABLE t AS SELECT current_setting('lock_timeout')\")"
+    project.revision("r2", f"with op.get_context().autocommit_block():\n    {index}\n    {note}")
+    assert statuses(project.migrate()) == {"shard_0": "migrated"}
+    assert project.sql("shard_0", "SELECT indisvalid FROM pg_index WHERE indrelid = 'a'::regclass") == [(True,)]
+    assert project.sql("shard_0", "TABLE t") == [("50ms",)]
+
+
 @pytest.mark.parametrize("change", [("pool.NullPool", "pool.NullPool"), TRANSACTION_EACH])
 def test_an_env_that_opens_another_database_is_refused(
     project: Project, make_database: Callable[[], str], change: tuple[str, str]

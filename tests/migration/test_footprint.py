@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from textwrap import indent
 from threading import Event as Flag
 from typing import NoReturn
 
 import psycopg
 import pytest
 
-from kit import MakeProject, Project, statuses
+from kit import AT_GATE, MakeProject, Project, statuses
 from shardwright.embedded import Cluster
 from shardwright.runs import fanout
 
@@ -48,6 +49,40 @@ def test_never_more_connections_to_a_host_than_allowed(make_project: MakeProject
         sampling.result()
     assert result.summary == {"migrated": 12}
     assert 2 <= max(seen) <= limit
+
+
+KEEPS = """
+import sys
+from alembic import context
+from sqlalchemy import create_engine
+
+sys.kept = getattr(sys, "kept", [])
+engine = create_engine(context.config.get_main_option("sqlalchemy.url"))
+connection = engine.connect()
+sys.kept += [engine, connection, engine.connect()]
+context.configure(connection=connection)
+with context.begin_transaction():
+    context.run_migrations()
+sys.kept[-1].exec_driver_sql("CREATE TABLE kept (id int)")
+"""
+
+
+def test_what_env_keeps_open_is_closed_when_its_shard_is_done(make_project: MakeProject) -> None:
+    """A worker on its way to the next shard leaves no session, and no lock, behind on the last one."""
+    project = make_project(shards=2)
+    project.revision(
+        "r1", f"if op.get_bind().engine.url.database == {database_names(project)[1]!r}:{indent(AT_GATE, '    ')}"
+    )
+    (project.path / "migrations" / "env.py").write_text(KEEPS)
+    with project.gate("shard_1") as gate, project.migrating(jobs=1) as rollout:
+        gate.reached()
+        left = project.sql(
+            "shard_0",
+            "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        gate.open()
+    assert statuses(rollout.result()) == dict.fromkeys(project.shards, "migrated")
+    assert left == []
 
 
 def test_where_nothing_is_to_be_done_no_worker_starts(

@@ -46,6 +46,21 @@ def test_a_signal_ends_the_rollout_in_order(project: Project, number: signal.Sig
     assert not is_alive(project.worker())
 
 
+def test_a_signal_while_the_plan_is_made_begins_nothing(project: Project) -> None:
+    """The run stands in the ledger as interrupted, with no shard tried."""
+    project.stamp("r1", shards=["shard_1"])
+    project.table("r2", "b")
+    with project.holding("shard_1", "LOCK TABLE alembic_version"):
+        process = project.start_cli("migrate")
+        until(lambda: project.waiting("shard_1"))
+        process.send_signal(signal.SIGINT)
+        exit_code, _ = ended(process)
+    assert exit_code == 130
+    run, results = project.fleet().run(1)
+    assert (run.state, [each.status for each in results]) == ("interrupted", ["not_tried", "failed"])
+    assert project.versions() == {"shard_0": [], "shard_1": ["r1"]}
+
+
 def test_a_second_signal_does_not_wait_for_user_code(project: Project) -> None:
     """A revision that loops in Python is killed with its worker at once."""
     project.revision("r1", f"{NOTE_WORKER}while True:\n    time.sleep(0.05)", down=None)

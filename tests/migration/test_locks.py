@@ -141,7 +141,7 @@ def test_an_index_built_concurrently_waits_for_a_long_transaction(project: Proje
     project.revision("r2", CREATE_INDEX)
     with project.holding("shard_0", "INSERT INTO a VALUES (1)") as somebody:
         with project.migrating(shards="shard_0") as rollout:
-            until(lambda: waited_for_lock(project) > 0.5)
+            until(lambda: any(seconds > 0.5 for seconds in project.waiting("shard_0")))
             somebody.commit()
         result = rollout.result()
     assert (result.exit_code, result["shard_0"].attempts) == (0, 1)
@@ -181,16 +181,6 @@ def test_an_invalid_index_is_found_on_the_search_path_of_the_revision(project: P
     project.revision("r2", 'op.execute("SET search_path TO app, public")\n' + CREATE_INDEX)
     assert project.migrate(shards="shard_0").exit_code == 0
     assert index_is_valid(project) == [True]
-
-
-def waited_for_lock(project: Project) -> float:
-    """For how long a session of ours has been waiting for a lock on shard_0."""
-    rows = project.sql(
-        "shard_0",
-        """SELECT extract('epoch' FROM clock_timestamp() - query_start)::float FROM pg_stat_activity
-           WHERE datname = current_database() AND application_name LIKE 'shardwright%' AND wait_event_type = 'Lock'""",
-    )
-    return max((row[0] for row in rows), default=0.0)
 
 
 def index_is_valid(project: Project) -> list[bool]:

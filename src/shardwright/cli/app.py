@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 
-from shardwright import config as configuration
 from shardwright import errors
 from shardwright.cli.screen import Screen
 
@@ -108,8 +107,10 @@ def _refuse_options_before(context: typer.Context) -> None:
 
 def duration(text: str) -> timedelta:
     """A duration on the command line."""
+    from shardwright.config import parse_duration  # noqa: PLC0415 --help needs none of it
+
     try:
-        return configuration.parse_duration(text)
+        return parse_duration(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 

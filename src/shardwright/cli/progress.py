@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from shardwright.cli.streams import Stream, printable
-from shardwright.cli.words import MANY, result_line
+from shardwright.cli.words import MANY, counted, result_line
 from shardwright.runs.events import (
     Event,
     RunFinished,
@@ -60,7 +60,7 @@ class PlainProgress:
             case Warned(fact, cure):
                 self.say(f"! {fact}" + (f"; try: {cure}" if cure else ""), "yellow")
             case WaveStarted(number, of, shards):
-                self.say(f"wave {number} of {of}: {shards} shard{'s' if shards != 1 else ''}", None)
+                self.say(f"wave {number} of {of}: {counted(shards, 'shard')}", None)
             case Stopping(reason):
                 self.say(f"stopping: {reason}; nothing new is started", "yellow")
 

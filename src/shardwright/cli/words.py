@@ -70,15 +70,16 @@ def status_lines(result: RunResult) -> Iterator[Line]:
             well = status is Status.UP_TO_DATE
             word = "up to date" if well else "behind"
             yield (
-                f"{'✓' if well else '✗'} {revision}: {_count(shards)} {word}{_names(shards)}",
+                f"{'✓' if well else '✗'} {revision}: {counted(len(shards), 'shard')} {word}{_names(shards)}",
                 "green" if well else "red",
             )
         else:
             yield from (result_line(shard) for shard in shards)
 
 
-def _count(shards: list[ShardResult]) -> str:
-    return f"{len(shards)} shard{'s' if len(shards) != 1 else ''}"
+def counted(number: int, noun: str) -> str:
+    """`1 shard`, `2 shards`."""
+    return f"{number} {noun}{'s' if number != 1 else ''}"
 
 
 def _names(shards: list[ShardResult]) -> str:
@@ -92,13 +93,13 @@ def schema_lines(schemas: Schemas) -> Iterator[Line]:
     majors = {group.major for group in schemas.groups}
     for (revision, major), together in groupby(schemas.groups, key=lambda group: (group.revision, group.major)):
         groups = list(together)
-        told = (f"schema {each.schema.short}: {counted(each.shards, is_first=each is groups[0])}" for each in groups)
+        told = (f"schema {each.schema.short}: {members(each.shards, is_first=each is groups[0])}" for each in groups)
         server = f" on PostgreSQL {major}" if len(majors) > 1 else ""
         mark, style = ("✓", "green") if len(groups) == 1 else ("✗", "red")
         yield f"{mark} revision {revision}{server}, {'; '.join(told)}", style
 
 
-def counted(shards: Sequence[str], *, is_first: bool) -> str:
+def members(shards: Sequence[str], *, is_first: bool) -> str:
     """`197 shards`, the first of a list by number only where they are many; `3 (names)` after it."""
     if not is_first:
         return f"{len(shards)} ({few(shards)})"

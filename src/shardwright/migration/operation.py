@@ -105,11 +105,12 @@ class Operation:
         except psycopg.Error as error:
             self._ledger_fault = explain(error).reason
             if self._fan_out is not None:
-                self._fan_out.end("the control database is gone")
+                self._fan_out.end(f"the ledger can't be written: {self._ledger_fault}")
 
     def finish(self, *, refused: bool = False, extra: Mapping[str, Any] | None = None) -> RunResult:
         """The run is closed in the ledger; gives what the command reports."""
         extra = dict(extra or {})
+        self._write_what_is_missing()
         if self._ledger_fault is not None:
             extra["ledger"] = f"the ledger lacks the end of this run: {self._ledger_fault}"
         result = RunResult(
@@ -126,13 +127,25 @@ class Operation:
         self._on_event(RunFinished(result))
         return result
 
+    def _write_what_is_missing(self) -> None:
+        """The ledger may be back; a run that is closed has all its results there."""
+        if self._ledger_fault is None:
+            return
+        try:
+            self.ledger.write(self.run or 0, list(self.results.values()))
+            self._ledger_fault = None
+        except psycopg.Error as error:
+            self._ledger_fault = explain(error).reason
+
     def _close(self, result: RunResult) -> None:
+        if self._ledger_fault is not None:
+            return  # the next operation finds the run open and marks it abandoned
         try:
             self.ledger.end(
                 self.run or 0, exit_code=result.exit_code, note=self.stopped, interrupted=self.stop.is_asked
             )
         except psycopg.Error:
-            return  # the next operation finds the run open and marks it abandoned
+            return  # as above
 
 
 @contextmanager

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
@@ -22,11 +25,29 @@ class Hooks:
 
     def __init__(self) -> None:
         self.session: ShardSession | None = None
+        self._engines: WeakSet[Engine] = WeakSet()
         event.listen(Engine, "do_connect", self._connect)
+        event.listen(Engine, "engine_connect", self._note_engine)
         event.listen(Engine, "before_cursor_execute", self._before)
         event.listen(Engine, "after_cursor_execute", self._after)
         event.listen(Engine, "commit", self._commit)
         event.listen(Engine, "rollback", self._rollback)
+
+    @contextmanager
+    def serving(self, session: ShardSession) -> Iterator[None]:
+        """`session` is the one in hand within; afterwards no connection is left that user code has kept."""
+        self.session = session
+        try:
+            yield
+        finally:
+            self.session = None
+            for engine in list(self._engines):
+                if not engine.dialect.is_async:  # those can only be closed by the loop they were opened in
+                    engine.dispose()
+            session.end_leftovers()
+
+    def _note_engine(self, connection: Connection) -> None:
+        self._engines.add(connection.engine)
 
     def _connect(self, dialect: Any, record: Any, arguments: Any, keywords: dict[str, Any]) -> None:
         del record, arguments

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -16,22 +17,21 @@ Task = Callable[[ShardSession], Mapping[str, Any]]
 
 
 def serve(
-    order: Order, say: Callable[[Begun | Progress], None], take_in_hand: Callable[[ShardSession | None], None]
+    order: Order,
+    say: Callable[[Begun | Progress], None],
+    in_hand: Callable[[ShardSession], AbstractContextManager[None]],
 ) -> Reply:
     """How the order ended; `say` is told what happens on the way.
 
-    `take_in_hand` is given the session while there is one, so that another thread can cancel it.
+    `in_hand` wraps the task: within, another thread may cancel the session it was given.
     """
     session: ShardSession | None = None
     say(Begun())
     try:
-        with hold(order, lambda message: say(Progress(message))) as session:
-            take_in_hand(session)
+        with hold(order, lambda message: say(Progress(message))) as session, in_hand(session):
             return Reply(value=load_task(order.task)(session))
     except (Exception, SystemExit) as error:  # noqa: BLE001 user code may raise anything; it is this shard's result
         return replace(_explain(error, session), value=session.facts if session else {})
-    finally:
-        take_in_hand(None)
 
 
 def load_task(name: str) -> Task:

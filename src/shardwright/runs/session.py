@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -100,10 +100,13 @@ class ShardSession:
         """Ends what our sessions are running on the server; callable from any thread."""
         self.cancelled = reason
         end = activity.terminate if hard else activity.cancel
-        try:
+        with suppress(psycopg.Error):  # the server is gone, and so is what ran there
             end(self._watch, self.application_name)
-        except psycopg.Error:
-            return  # the server is gone, and so is what ran there
+
+    def end_leftovers(self) -> None:
+        """Nothing of ours but the lock is left on the shard: user code may keep a connection, and what it locked."""
+        with suppress(psycopg.Error):  # the server is gone, and so are they
+            activity.terminate(self._watch, self.application_name)
 
     def drop_leftover(self, statement: str, *, search_path: str) -> None:
         """Before a CREATE INDEX CONCURRENTLY: an invalid index of an earlier, broken try is dropped."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
@@ -56,7 +58,7 @@ class WorkerThread:
             while True:
                 order = self._theirs.recv()
                 assert isinstance(order, Order)  # noqa: S101 cancelling goes past the channel
-                self._answer(serve(order, self._answer, self._take_in_hand))
+                self._answer(serve(order, self._answer, self._in_hand))
         except EOFError:
             self._theirs.close()
 
@@ -66,5 +68,10 @@ class WorkerThread:
         except OSError:
             return  # nobody wants it any more
 
-    def _take_in_hand(self, session: ShardSession | None) -> None:
+    @contextmanager
+    def _in_hand(self, session: ShardSession) -> Iterator[None]:
         self._session = session
+        try:
+            yield
+        finally:
+            self._session = None

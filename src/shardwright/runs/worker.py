@@ -17,7 +17,6 @@ from multiprocessing.connection import Connection
 from shardwright.runs.hooks import Hooks
 from shardwright.runs.protocol import Answer, Order, Request
 from shardwright.runs.serving import serve
-from shardwright.runs.session import ShardSession
 
 
 class Worker:
@@ -32,8 +31,7 @@ class Worker:
         """Serves orders until the other side goes away."""
         threading.Thread(target=self._listen, daemon=True).start()
         while True:
-            order = self._orders.get()
-            self._channel.send(serve(order, self._channel.send, self._take_in_hand))
+            self._channel.send(serve(self._orders.get(), self._channel.send, self._hooks.serving))
 
     def _listen(self) -> None:
         while True:
@@ -45,9 +43,6 @@ class Worker:
                 self._orders.put(request)
             elif self._hooks.session is not None:
                 self._hooks.session.cancel(request.reason, hard=request.hard)
-
-    def _take_in_hand(self, session: ShardSession | None) -> None:
-        self._hooks.session = session
 
     def _leave(self) -> None:
         """The run's process is gone: nobody wants the result any more, so nothing may go on at the server."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from shardwright.cli.app import app, command
 from shardwright.cli.commands.schema import Shards
 from shardwright.cli.screen import Screen
-from shardwright.cli.words import Line, counted, few, schema_lines, unread_line
+from shardwright.cli.words import Line, few, members, schema_lines, unread_line
 
 if TYPE_CHECKING:
     from shardwright.migration.drift import Drift, Schemas
@@ -35,7 +35,7 @@ def check_lines(schemas: Schemas) -> Iterator[Line]:
     yield from schema_lines(schemas)
     revisions = list(schemas.revisions.items())
     if len(revisions) > 1:
-        told = (f"{each[0]}: {counted(each[1], is_first=each is revisions[0])}" for each in revisions)
+        told = (f"{each[0]}: {members(each[1], is_first=each is revisions[0])}" for each in revisions)
         yield f"✗ {len(revisions)} revisions: {'; '.join(told)}; try: shardwright status", "red"
     for drift in schemas.drifts:
         if drift.is_even:

@@ -9,6 +9,7 @@ import typer
 from shardwright.cli.app import app, command
 from shardwright.cli.commands.schema import Jobs, Shards, tell
 from shardwright.cli.screen import Screen
+from shardwright.cli.words import counted
 from shardwright.runs.stopping import StopRequest, stop_on_signals
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def reset(
 
 def confirm_reset(screen: Screen, databases: list[str]) -> None:
     """Goes on only where it is clear what will be lost."""
-    count = f"{len(databases)} database{'s' if len(databases) != 1 else ''}"
+    count = counted(len(databases), "database")
     screen.confirm(f"dropping {count}, all data in them are lost: {', '.join(databases)}")
 
 

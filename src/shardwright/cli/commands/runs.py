@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,7 +10,9 @@ from shardwright.cli.app import app, command
 from shardwright.cli.screen import Screen
 from shardwright.cli.words import result_line
 from shardwright.runs.results import WELL
-from shardwright.runs.store import Run
+
+if TYPE_CHECKING:
+    from shardwright.runs.store import Run
 
 group = typer.Typer(help="The ledger: who did what to which shard, and how it ended.")
 app.add_typer(group, name="runs")

@@ -11,6 +11,7 @@ from shardwright.cli.app import LockTimeout, Timeout, app, command
 from shardwright.cli.screen import Screen
 from shardwright.cli.words import (
     Line,
+    counted,
     lint_lines,
     not_well,
     result_line,
@@ -217,12 +218,13 @@ def _show_plan(screen: Screen, fleet: Fleet, plan: Plan, lint: LintReport | None
     linted = {"lint": lint.as_dict()} if lint is not None else {}
     settled = [result.as_dict() for result in plan.settled]
     screen.document({"dry_run": True, **plan.as_dict(), "settled": settled, "sql": sql, **linted})
-    header = f"{plan.kind} to {plan.target or 'base'}: {len(plan.todo)} shards to do, {len(plan.settled)} settled"
+    todo = counted(len(plan.todo), "shard")
+    header = f"{plan.kind} to {plan.target or 'base'}: {todo} to do, {len(plan.settled)} settled"
     screen.line(header, important=True)
     for number, wave in enumerate(plan.waves, start=1):
         for each in wave:
             way = f"{revisions_text(each.before)} → {revisions_text(each.after)}"
-            screen.line(f"  wave {number}: {each.shard.name}: {way} ({len(each.steps)} revisions)")
+            screen.line(f"  wave {number}: {each.shard.name}: {way} ({counted(len(each.steps), 'revision')})")
     for result in plan.not_well:
         screen.line(result_line(result)[0], style="red", important=True)
     for statements in sql.values():

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shardwright import errors
-from shardwright.catalog.check import ShardHealth
 from shardwright.cli.app import app, command
 from shardwright.cli.commands.schema import Shards
 from shardwright.cli.screen import Screen
@@ -15,6 +14,7 @@ from shardwright.cli.words import size
 from shardwright.runs.results import ShardResult, revisions_text
 
 if TYPE_CHECKING:
+    from shardwright.catalog.check import ShardHealth
     from shardwright.fleet import Fleet
     from shardwright.shard import Shard
 
