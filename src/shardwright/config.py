@@ -134,6 +134,13 @@ class LimitsSection(_Section):
     keep: Duration = timedelta(hours=24)
 
 
+class LintSection(_Section):
+    """[lint]: whether a rollout's SQL is looked at before it begins, and the rules that are let pass everywhere."""
+
+    enabled: bool = True
+    allow: tuple[Name, ...] = Field(default=(), strict=False)
+
+
 class Config(_Section):
     """Everything shardwright.toml says, checked. Secrets are inside the URLs, which never print them."""
 
@@ -143,6 +150,7 @@ class Config(_Section):
     )
     tenants: TenantsSection | None = None
     limits: LimitsSection = Field(default_factory=LimitsSection)
+    lint: LintSection = Field(default_factory=LintSection)
     _file: Path = PrivateAttr(default=Path(FILE_NAME))
 
     @property
@@ -335,6 +343,7 @@ _WORDS = {
     "string_type": "it should be text in quotes",
     "string_too_short": "it should not be empty",
     "int_type": "it should be a whole number, without quotes",
+    "bool_type": "it should be true or false, without quotes",
     "tuple_type": 'it should be a list: ["one", "two"]',
 }
 _ADD = {
@@ -346,6 +355,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "shards": ShardSection,
     "tenants": TenantsSection,
     "limits": LimitsSection,
+    "lint": LintSection,
 }
 
 

@@ -8,6 +8,7 @@
     ├── EmbeddedError                a local PostgreSQL cluster
     ├── ControlError                 the control database
     ├── HistoryError                 the Alembic history
+    ├── LinterError                  squawk, which lints the SQL
     └── Refused                      a guard said no; nothing was changed
 
 What goes wrong on one shard is no exception: it is that shard's result, and never stops the others.
@@ -408,6 +409,32 @@ class NoSuchRevision(HistoryError):
     cure = "alembic history   lists what is there"
 
 
+# --- lint -------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class LinterError(ShardwrightError):
+    """The SQL of the revisions can't be linted."""
+
+
+@dataclass(eq=False)
+class LinterMissing(LinterError):
+    """squawk is not installed."""
+
+    fact = "squawk, which lints the SQL of revisions, is not installed"
+    cure = "pip install 'shardwright[lint]'"
+
+
+@dataclass(eq=False)
+class LinterUnusable(LinterError):
+    """squawk is there, and gave no answer."""
+
+    program: str
+    reason: str
+    fact = "{program} could not lint: {reason}"
+    cure = "pip install --upgrade 'shardwright[lint]', and see to .squawk.toml if there is one"
+
+
 # --- guards -----------------------------------------------------------------------------------
 
 
@@ -424,6 +451,17 @@ class RolloutUnderWay(Refused):
     holder: str
     fact = "another operation is under way on shard set {shard_set}: {holder}"
     cure = "shardwright runs   shows it; wait for it, or stop it with Ctrl-C where it runs"
+
+
+@dataclass(eq=False)
+class LintFoundErrors(Refused):
+    """The plan has statements that would block or break a shard that is in use."""
+
+    count: str
+    findings: str
+    rules: str
+    fact = "no shard was touched: lint has {count} against the plan\n{findings}"
+    cure = "mend the revision, or if it is meant so: shardwright migrate --allow {rules}"
 
 
 @dataclass(eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
@@ -17,8 +17,9 @@ from shardwright.catalog.control import read_control
 from shardwright.config import Config, FleetConfig
 from shardwright.embedded import LocalFleet, state_directory
 from shardwright.embedded.resolve import control_cluster, make_control, resolve
+from shardwright.migration import drift, rollout, status
+from shardwright.migration import lint as linting
 from shardwright.migration import rollback as rollbacks
-from shardwright.migration import rollout, status
 from shardwright.migration.history import History
 from shardwright.migration.plan import Plan
 from shardwright.migration.render import render
@@ -72,6 +73,14 @@ class Fleet:
         """Where every shard's schema stands beside `target`; reads only, one SELECT a shard."""
         return status.status(self.resolved, target=target, shards=shards)
 
+    def schema(self, *, target: str = "heads", shards: str | None = None) -> drift.SchemaStatus:
+        """`status`, and the shards grouped by what their schemas really are; reads only."""
+        return drift.schema_status(self.resolved, target=target, shards=shards)
+
+    def check(self, *, shards: str | None = None) -> drift.Schemas:
+        """How the shards differ from one another: in revision, and object by object; reads only."""
+        return drift.check(self.resolved, shards=shards)
+
     def revisions(self) -> tuple[str, ...]:
         """Every revision of the history, newest first. Raises NoMigrations, HistoryBroken."""
         return self._history().revisions
@@ -79,6 +88,17 @@ class Fleet:
     def plan_migrate(self, options: MigrateOptions) -> Plan:
         """What `migrate` would do now; changes nothing."""
         return rollout.plan_migrate(self.resolved, self._history(), options)
+
+    def lint_plan(self, plan: Plan, *, allow: Sequence[str] = ()) -> linting.LintReport:
+        """What `migrate` would say of the SQL in `plan`; the shards are asked how large some tables are."""
+        return linting.lint_plan(self.resolved, self._history(), plan.todo, allow)
+
+    def lint(self, *, since: str | None = None, allow: Sequence[str] = ()) -> linting.LintReport:
+        """What in the revisions after `since` (default: in each revision by itself) is a danger; needs no database.
+
+        Raises LinterMissing, LinterUnusable, HistoryError, UsageError.
+        """
+        return linting.lint_history(self.config, since=since, allow=allow)
 
     def migrate(
         self,
@@ -92,13 +112,16 @@ class Fleet:
         max_failures: int | None = None,
         timeout: timedelta | str | None = None,
         lock_timeout: timedelta | str | None = None,
+        online: bool = False,
+        allow: Sequence[str] = (),
         verbose: bool = False,
         stop: StopRequest | None = None,
         on_event: Listener = ignore,
     ) -> RunResult:
         """Every chosen shard is at `target`, or its result says why not. Durations as `"30min"` or timedelta.
 
-        Raises RolloutUnderWay, ControlUnavailable, HistoryError, UsageError; nothing has been touched then.
+        `allow`: rules of lint that are let pass. Raises RolloutUnderWay, LintFoundErrors, ControlUnavailable,
+        HistoryError, UsageError; nothing has been touched then.
         """
         options = MigrateOptions(
             target=target,
@@ -110,6 +133,8 @@ class Fleet:
             max_failures=max_failures,
             timeout=_duration(timeout),
             lock_timeout=_duration(lock_timeout),
+            online=online,
+            allow=tuple(allow),
             verbose=verbose,
         )
         return rollout.migrate(self._for_acting, options, stop=stop or StopRequest(), on_event=on_event)
@@ -151,7 +176,8 @@ class Fleet:
 
     def sql(self, plan: Plan) -> dict[str, str]:
         """The SQL of each revision in `plan`, or a comment why it can't be shown; connects to nothing."""
-        return render(rollout.script_location(self.resolved), plan)
+        ways = render(rollout.script_location(self.resolved), plan.todo, upwards=plan.kind == "migrate")
+        return {rendering.revision: rendering.sql for renderings in ways.values() for rendering in renderings}
 
     # --- data for development and tests -------------------------------------------------------
 

@@ -82,3 +82,9 @@ SELECT to_regclass(%(root)s)::text
 
 -- name: count_tenants
 SELECT count(*) FROM {table}
+
+-- name: proof_known
+SELECT true FROM shardwright.proof WHERE key = %(key)s
+
+-- name: remember_proof
+INSERT INTO shardwright.proof (key) VALUES (%(key)s) ON CONFLICT DO NOTHING

@@ -1,4 +1,4 @@
-"""The catalog's tables: shard sets and shards. No other module names them."""
+"""The catalog's tables: shard sets, shards, proofs. No other module names them."""
 
 from __future__ import annotations
 
@@ -49,3 +49,13 @@ def record_shards(connection: psycopg.Connection[Any], shard_set: str, shards: S
 def known_shards(connection: psycopg.Connection[Any], shard_set: str) -> list[KnownShard]:
     """Every shard the set ever had, by name."""
     return [KnownShard(*row) for row in connection.execute(_queries["shards"], {"shard_set": shard_set})]
+
+
+def proof_known(connection: psycopg.Connection[Any], key: str) -> bool:
+    """Whether the renderings with that key were proven."""
+    return connection.execute(_queries["proof_known"], {"key": key}).fetchone() is not None
+
+
+def remember_proof(connection: psycopg.Connection[Any], key: str) -> None:
+    """The renderings with that key are proven."""
+    connection.execute(_queries["remember_proof"], {"key": key})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, cast
 
@@ -21,7 +22,9 @@ from shardwright.runs.events import (
     ShardStarted,
     ShardWaiting,
     Stopping,
+    Warned,
     WaveStarted,
+    WaysChosen,
 )
 from shardwright.runs.results import Status, revisions_text
 
@@ -43,23 +46,43 @@ class PlainProgress:
         match event:
             case RunStarted():
                 self._total = event.total
+            case RunFinished():
+                self._tell_quiet_ones()
+            case ShardFinished() | ShardStarted() | ShardProgress() | ShardWaiting():
+                self._tell_shard(event)
+            case _:
+                self._tell_course(event)
+
+    def _tell_course(self, event: Event) -> None:
+        match event:
+            case WaysChosen(rendered, why_online):
+                self._tell_ways(rendered, why_online)
+            case Warned(fact, cure):
+                self.say(f"! {fact}" + (f"; try: {cure}" if cure else ""), "yellow")
+            case WaveStarted(number, of, shards):
+                self.say(f"wave {number} of {of}: {counted(shards, 'shard')}", None)
+            case Stopping(reason):
+                self.say(f"stopping: {reason}; nothing new is started", "yellow")
+
+    def _tell_shard(self, event: Event) -> None:
+        match event:
             case ShardFinished(result) if result.status is Status.UP_TO_DATE and self._total > MANY:
                 revision = revisions_text(result.after)
                 self._quiet_ones[revision] = self._quiet_ones.get(revision, 0) + 1
             case ShardFinished(result):
                 self.say(*result_line(result))
-            case WaveStarted(number, of, shards):
-                self.say(f"wave {number} of {of}: {counted(shards, 'shard')}", None)
             case ShardWaiting(shard, reason, seconds):
                 self.say(f"  {shard}: {reason}; again in {seconds:.1f} s", "dim")
             case ShardStarted(shard, attempt):
                 self._screen.note(f"  {shard}: started" + (f" (try {attempt})" if attempt > 1 else ""))
             case ShardProgress(shard, message):
                 self._screen.note(f"  {shard}: {message}")
-            case Stopping(reason):
-                self.say(f"stopping: {reason}; nothing new is started", "yellow")
-            case RunFinished():
-                self._tell_quiet_ones()
+
+    def _tell_ways(self, rendered: tuple[str, ...], why_online: Mapping[str, str]) -> None:
+        several = f"{len(rendered)} revisions are" if len(rendered) > 1 else f"{rendered[0]} is"
+        self.say(f"{several} rendered once and sent to all, proven to do the same as online", "dim")
+        for revision, why in why_online.items():
+            self.say(f"  {revision} runs online: {why}", "dim")
 
     def say(self, text: str, style: str | None) -> None:
         """One line for people."""

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
 
 from shardwright.runs.results import WELL, RunResult, ShardResult, Status, revisions_text
+
+if TYPE_CHECKING:
+    from shardwright.migration.drift import Schemas, Unread
+    from shardwright.migration.lint import LintReport
 
 MANY = 20  # from here on shards that had nothing to do are told in one line
 Line = tuple[str, str | None]
@@ -80,6 +86,46 @@ def _names(shards: list[ShardResult]) -> str:
     if len(shards) > MANY:
         return ""
     return f" ({', '.join(shard.shard for shard in shards)})"
+
+
+def schema_lines(schemas: Schemas) -> Iterator[Line]:
+    """`revision 4f2a, schema 1a2b3c4d: 197 shards; schema 9f8e7d6c: 3 (names)`, a line for each revision."""
+    majors = {group.major for group in schemas.groups}
+    for (revision, major), together in groupby(schemas.groups, key=lambda group: (group.revision, group.major)):
+        groups = list(together)
+        told = (f"schema {each.schema.short}: {members(each.shards, is_first=each is groups[0])}" for each in groups)
+        server = f" on PostgreSQL {major}" if len(majors) > 1 else ""
+        mark, style = ("✓", "green") if len(groups) == 1 else ("✗", "red")
+        yield f"{mark} revision {revision}{server}, {'; '.join(told)}", style
+
+
+def members(shards: Sequence[str], *, is_first: bool) -> str:
+    """`197 shards`, the first of a list by number only where they are many; `3 (names)` after it."""
+    if not is_first:
+        return f"{len(shards)} ({few(shards)})"
+    count = f"{len(shards)} shard{'s' if len(shards) != 1 else ''}"
+    return count if len(shards) > MANY else f"{count} ({few(shards)})"
+
+
+def few(names: Sequence[str]) -> str:
+    """The names, with `and 80 more` for those beyond twenty."""
+    return ", ".join(names[:MANY]) + (f" and {len(names) - MANY} more" if len(names) > MANY else "")
+
+
+def unread_line(shard: Unread) -> Line:
+    """`✗ shard_3: its schema was not read: …`."""
+    hint = f"; try: {shard.fault.hint}" if shard.fault.hint else ""
+    return f"✗ {shard.shard}: its schema was not read: {shard.fault.reason}{hint}", "red"
+
+
+def lint_lines(report: LintReport) -> Iterator[Line]:
+    """Each finding with its statement and cure, and what was not linted."""
+    for finding in report.findings:
+        yield f"{'✗' if finding.is_error else '!'} {finding.told}", "red" if finding.is_error else "yellow"
+    for revision, why in report.not_linted.items():
+        yield f"- {revision}: not linted, it {why}", "dim"
+    if report.why_none is not None:
+        yield f"- not linted: {report.why_none}; try: {report.why_none.hint}", "dim"
 
 
 def size(count: int | None) -> str:

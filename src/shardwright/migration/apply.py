@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
@@ -19,7 +19,8 @@ from sqlalchemy.engine import Connection
 from shardwright.dsn import DatabaseUrl
 from shardwright.migration.drivers import driver_for, sync_driver_for
 from shardwright.migration.history import History, ScriptLocation, State
-from shardwright.migration.versions import read_state
+from shardwright.migration.send import require_unmoved, send_all
+from shardwright.migration.versions import read_afresh, read_state
 from shardwright.runs.results import revisions_text
 from shardwright.runs.session import ShardProblem, ShardSession
 
@@ -30,6 +31,27 @@ def upgrade(session: ShardSession) -> Mapping[str, Any]:
     """The shard is at the payload's `target`; gives its state before and after, as read, not as reported."""
     target = session.payload["target"]
     return _run(session, lambda history, state: history.upgrade(state, target))
+
+
+def mixed(session: ShardSession) -> Mapping[str, Any]:
+    """The shard has gone through the payload's `segments` in order: some are sent, the others run online."""
+    location: ScriptLocation = session.payload["location"]
+    history = _history(location)
+    session.facts["before"] = before = read_state(session.watch, location.version_table)
+    require_unmoved(before, session.payload["before"])
+    try:
+        for segment in session.payload["segments"]:
+            if segment.renderings:
+                send_all(session, segment.renderings)
+            else:
+                _run_env(session, history, _exactly(segment.revisions))
+    finally:
+        session.facts["after"] = read_afresh(session, location.version_table)
+    return session.facts
+
+
+def _exactly(revisions: Sequence[str]) -> Choose:
+    return lambda history, _: history.steps(revisions)
 
 
 def return_to(session: ShardSession) -> Mapping[str, Any]:
@@ -54,7 +76,7 @@ def _run(session: ShardSession, choose: Choose) -> Mapping[str, Any]:
         if wanted != before:
             _run_env(session, history, choose)
     finally:
-        session.facts["after"] = after = _read_afresh(session, location.version_table)
+        session.facts["after"] = after = read_afresh(session, location.version_table)
     if after is None or history.ancestry(after) != history.ancestry(wanted):
         raise _not_there(after)
     return session.facts
@@ -67,15 +89,6 @@ def _not_there(after: State | None) -> ShardProblem:
         f"Alembic reported success, but the shard is at {revisions_text(after)}",
         "look for a statement that env.py executes before context.configure() and does not commit",
     )
-
-
-def _read_afresh(session: ShardSession, version_table: str) -> State | None:
-    """What the shard says on a new connection; None where it says nothing."""
-    try:
-        with session.connect() as connection:
-            return read_state(connection, version_table)
-    except Exception:  # noqa: BLE001 whatever it is, the state is not known; the first error tells more
-        return None
 
 
 def _run_env(session: ShardSession, history: History, choose: Choose) -> None:

@@ -118,6 +118,10 @@ class History:
         make = MigrationStep.upgrade_from_script if upwards else MigrationStep.downgrade_from_script
         return make(self.script.revision_map, self._revisions[revision])
 
+    def steps(self, revisions: Iterable[str]) -> list[RevisionStep]:
+        """The steps up over `revisions`, in their order."""
+        return [self.step(revision, upwards=True) for revision in revisions]
+
     def after(self, state: State, steps: Iterable[RevisionStep]) -> State:
         """The state a shard in `state` has once `steps` are done: the newest of all it has had applied."""
         applied = set(self.ancestry(state))

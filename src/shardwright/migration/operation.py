@@ -27,10 +27,20 @@ _SET_LOCKS = 1 << 16  # set locks are numbers from here on, below are locks of o
 class Operation:
     """A running operation; made by `operation`, which holds the shard set's lock around it."""
 
-    def __init__(self, fleet: FleetConfig, kind: str, *, ledger: Ledger, stop: StopRequest, on_event: Listener) -> None:
+    def __init__(
+        self,
+        fleet: FleetConfig,
+        kind: str,
+        *,
+        control: psycopg.Connection[Any],
+        ledger: Ledger,
+        stop: StopRequest,
+        on_event: Listener,
+    ) -> None:
         self.fleet = fleet
         self.kind = kind
         self.ledger = ledger
+        self.control = control
         self.stop = stop
         self.run: int | None = None
         self.results: dict[str, ShardResult] = {}
@@ -73,7 +83,7 @@ class Operation:
             name=f"{self.kind} {self.run}",
             limits=limits,
             stop=self.stop,
-            on_result=lambda job_result: self.record(result_of(job_result)),
+            on_result=lambda ended: self.record(result_of(ended)).has_failed,
             on_event=self._on_event,
             max_failures=max_failures,
             verbose=verbose,
@@ -83,8 +93,8 @@ class Operation:
         fan_out.run(waves)
         self.stopped = self.stopped or fan_out.stopped
 
-    def record(self, result: ShardResult) -> None:
-        """The shard's result is this one, here and in the ledger.
+    def record(self, result: ShardResult) -> ShardResult:
+        """The shard's result is this one, here and in the ledger; gives it back.
 
         Where the ledger can't be written nothing new is started: what can't be recorded is not done.
         """
@@ -96,6 +106,7 @@ class Operation:
             self._ledger_fault = explain(error).reason
             if self._fan_out is not None:
                 self._fan_out.end(f"the ledger can't be written: {self._ledger_fault}")
+        return result
 
     def finish(self, *, refused: bool = False, extra: Mapping[str, Any] | None = None) -> RunResult:
         """The run is closed in the ledger; gives what the command reports."""
@@ -150,7 +161,7 @@ def operation(
             who = _describe(ledger.running(), locks.holder(control, key))
             raise errors.RolloutUnderWay(shard_set=fleet.shard_set, holder=who)
         record_shards(control, fleet.shard_set, fleet.shards)
-        yield Operation(fleet, kind, ledger=ledger, stop=stop or StopRequest(), on_event=on_event)
+        yield Operation(fleet, kind, control=control, ledger=ledger, stop=stop or StopRequest(), on_event=on_event)
 
 
 def _describe(run: Run | None, holder: locks.Holder | None) -> str:

@@ -10,7 +10,7 @@ from shardwright import errors
 from shardwright.config import FleetConfig
 from shardwright.migration.history import History, State
 from shardwright.migration.operation import Operation, not_tried, operation
-from shardwright.migration.outcome import result_of
+from shardwright.migration.outcome import ask_again, result_of
 from shardwright.migration.plan import Plan, ShardPlan, Way, plan_shard, plan_shards
 from shardwright.migration.rollout import return_job, script_location
 from shardwright.migration.versions import survey
@@ -146,3 +146,4 @@ def _execute(op: Operation, history: History, plan: Plan, options: RollbackOptio
         result_of=lambda ended: result_of(history, plans[ended.job.shard.name], ended, success=Status.ROLLED_BACK),
         verbose=options.verbose,
     )
+    ask_again(op, history, plans, success=Status.ROLLED_BACK)

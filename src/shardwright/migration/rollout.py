@@ -8,8 +8,9 @@ from typing import Literal
 
 from shardwright.config import FleetConfig
 from shardwright.migration.history import History, ScriptLocation, State
+from shardwright.migration.lint import lint_plan
 from shardwright.migration.operation import Operation, not_tried, operation
-from shardwright.migration.outcome import result_of
+from shardwright.migration.outcome import ask_again, result_of
 from shardwright.migration.plan import (
     Plan,
     ShardPlan,
@@ -20,14 +21,14 @@ from shardwright.migration.plan import (
     plan_shards,
 )
 from shardwright.migration.versions import survey
-from shardwright.runs.events import Listener
+from shardwright.migration.ways import Ways, choose
+from shardwright.runs.events import Listener, WaysChosen
 from shardwright.runs.fanout import FanOutLimits, Job, JobResult
 from shardwright.runs.results import RunResult, ShardResult, Status
 from shardwright.runs.stopping import StopRequest
 from shardwright.shard import Shard
 
 OnFailure = Literal["stop", "continue", "rollback"]
-_FAILURES = frozenset({Status.FAILED, Status.UNKNOWN, Status.AHEAD})
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class MigrateOptions:
 
     `max_failures`: how many shards may fail before nothing new is started (and, with `rollback`, those done go
     back); None means 0 for `stop` and `rollback`, any number for `continue`. `timeout` is per shard, over all its
-    tries.
+    tries. `allow`: rules of lint that are let pass.
     """
 
     target: str = "head"
@@ -48,6 +49,8 @@ class MigrateOptions:
     max_failures: int | None = None
     timeout: timedelta | None = None
     lock_timeout: timedelta | None = None
+    online: bool = False
+    allow: tuple[str, ...] = ()
     verbose: bool = False
 
     @property
@@ -89,36 +92,45 @@ def plan_migrate(fleet: FleetConfig, history: History, options: MigrateOptions) 
 def migrate(fleet: FleetConfig, options: MigrateOptions, *, stop: StopRequest, on_event: Listener) -> RunResult:
     """Every chosen shard is at the target, or its result says why not; the ledger has it all.
 
-    Raises what `plan_migrate` and `operation` raise; nothing has been touched then.
+    Raises LintFoundErrors and what `plan_migrate` and `operation` raise; nothing has been touched then.
     """
     history = History(script_location(fleet))
     with operation(fleet, "migrate", stop=stop, on_event=on_event) as op:
         plan = plan_migrate(fleet, history, options)
         settled = name_those_ahead(op.ledger, plan.settled)
+        lint = lint_plan(fleet, history, plan.todo, options.allow)
+        for warning in lint.warnings():
+            on_event(warning)
+        lint.require_clean()
+        rendered = lint.renderings or None
+        ways = Ways() if options.online else choose(fleet, history, plan.todo, op.control, stop, rendered=rendered)
         op.begin(
             target=plan.target,
             plan=plan.as_dict(),
             todo=[not_tried(each.shard.name, each.before) for each in plan.todo],
             settled=settled,
         )
-        _execute(op, history, plan, options)
+        if ways.rendered:
+            on_event(WaysChosen(ways.rendered, ways.why_online))
+        _execute(op, history, plan, ways, options)
         go_back = options.on_failure == "rollback" and _failed_too_often(op, options) and not stop.is_asked
         beyond_repair = go_back and _roll_back(op, history, plan, options)
-        return op.finish(refused=beyond_repair)
+        return op.finish(refused=beyond_repair, extra={"lint": lint.as_dict()} if lint.findings else None)
 
 
-def _execute(op: Operation, history: History, plan: Plan, options: MigrateOptions) -> None:
+def _execute(op: Operation, history: History, plan: Plan, ways: Ways, options: MigrateOptions) -> None:
     if not plan.todo:
         return
     plans = {each.shard.name: each for each in plan.todo}
     op.fan_out(
-        [[_upgrade_job(history, each.shard, options.target) for each in wave] for wave in plan.waves],
+        [[ways.job(history, each, options.target) for each in wave] for wave in plan.waves],
         limits=_limits(op.fleet, options),
         max_failures=options.tolerated,
         failed_already=len(plan.not_well),
         result_of=lambda ended: result_of(history, plans[ended.job.shard.name], ended, success=Status.MIGRATED),
         verbose=options.verbose,
     )
+    ask_again(op, history, plans, success=Status.MIGRATED)
 
 
 def _limits(fleet: FleetConfig, options: MigrateOptions) -> FanOutLimits:
@@ -128,7 +140,7 @@ def _limits(fleet: FleetConfig, options: MigrateOptions) -> FanOutLimits:
 
 
 def _failed_too_often(op: Operation, options: MigrateOptions) -> bool:
-    failures = sum(result.status in _FAILURES for result in op.results.values())
+    failures = sum(result.has_failed for result in op.results.values())
     return options.tolerated is not None and failures > options.tolerated
 
 
@@ -155,10 +167,6 @@ def _roll_back(op: Operation, history: History, plan: Plan, options: MigrateOpti
 def _way_back(plan: ShardPlan, first: ShardResult) -> ShardPlan:
     before = plan.after if first.after is None else first.after
     return ShardPlan(plan.shard, before, after=plan.before, steps=tuple(reversed(plan.steps)))
-
-
-def _upgrade_job(history: History, shard: Shard, target: str) -> Job:
-    return Job(shard, "shardwright.migration.apply:upgrade", {"location": history.location, "target": target})
 
 
 def return_job(history: History, shard: Shard, state: State) -> Job:

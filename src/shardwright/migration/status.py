@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from shardwright import errors
 from shardwright.catalog.control import read_control
@@ -10,22 +10,30 @@ from shardwright.config import FleetConfig
 from shardwright.migration.history import History, State
 from shardwright.migration.plan import ShardPlan, name_those_ahead, plan_shard, plan_shards
 from shardwright.migration.rollout import script_location
-from shardwright.migration.versions import survey
+from shardwright.migration.versions import Reading, survey
 from shardwright.runs.results import RunResult, ShardResult, Status
 from shardwright.runs.store import Ledger
 from shardwright.shard import Shard
 
 
-def status(fleet: FleetConfig, *, target: str = "heads", shards: str | None = None) -> RunResult:
+def status(
+    fleet: FleetConfig,
+    *,
+    target: str = "heads",
+    shards: str | None = None,
+    readings: Mapping[str, Reading] | None = None,
+) -> RunResult:
     """Each shard's revision beside `target`: up_to_date, behind, ahead (the ledger knows of whom), unknown, or failed.
 
-    Raises NoSuchShard, NoMigrations, HistoryBroken, NoSuchRevision.
+    It reads the shards itself unless given `readings` of all it is asked about. Raises NoSuchShard, NoMigrations,
+    HistoryBroken, NoSuchRevision.
     """
     history = History(script_location(fleet))
     resolved = history.resolve(target)
     chosen = fleet.select(shards)
-    limit = fleet.config.limits.connections_per_host
-    readings = survey(chosen, history.location.version_table, connections_per_host=limit)
+    if readings is None:
+        limit = fleet.config.limits.connections_per_host
+        readings = survey(chosen, history.location.version_table, connections_per_host=limit)
 
     def way(shard: Shard, state: State) -> ShardPlan:
         return plan_shard(history, shard, state, history.upgrade(state, target))

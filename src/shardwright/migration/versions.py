@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -15,10 +15,13 @@ from psycopg import sql
 from shardwright.migration.history import State
 from shardwright.pg.connect import connect
 from shardwright.pg.faults import Fault, explain
+from shardwright.runs.session import ShardSession
 from shardwright.shard import Shard
 
+T = TypeVar("T")
+
 _AT_ONCE = 16
-_CONNECT_TIMEOUT = 5
+CONNECT_TIMEOUT = 5
 # A migration by somebody else may hold the version table; then this shard says so, and nobody waits for it.
 _SETTINGS = {"lock_timeout": "2s", "statement_timeout": "10s"}
 
@@ -41,6 +44,15 @@ def read_state(connection: psycopg.Connection[Any], version_table: str) -> State
     return tuple(sorted(row[0] for row in rows))
 
 
+def read_afresh(session: ShardSession, version_table: str) -> State | None:
+    """What a shard in work says on a new connection; None where it says nothing."""
+    try:
+        with session.connect() as connection:
+            return read_state(connection, version_table)
+    except psycopg.Error:
+        return None
+
+
 def read_shard(shard: Shard, version_table: str) -> Reading:
     """The state of one shard, over a connection of its own."""
     try:
@@ -48,7 +60,7 @@ def read_shard(shard: Shard, version_table: str) -> Reading:
             shard.url,
             application_name="shardwright status",
             settings=_SETTINGS,
-            connect_timeout=_CONNECT_TIMEOUT,
+            connect_timeout=CONNECT_TIMEOUT,
         ) as connection:
             return Reading(read_state(connection, version_table))
     except psycopg.Error as error:
@@ -57,16 +69,21 @@ def read_shard(shard: Shard, version_table: str) -> Reading:
 
 def survey(shards: Iterable[Shard], version_table: str, *, connections_per_host: int) -> dict[str, Reading]:
     """The state of every shard by name, read concurrently within the budget of each host."""
+    return ask_each(shards, lambda shard: read_shard(shard, version_table), connections_per_host=connections_per_host)
+
+
+def ask_each(shards: Iterable[Shard], ask: Callable[[Shard], T], *, connections_per_host: int) -> dict[str, T]:
+    """What `ask`, which opens one connection, gives for every shard by name; concurrently within each host's budget."""
     shards = list(shards)
     places: Mapping[str, threading.Semaphore] = defaultdict(lambda: threading.Semaphore(connections_per_host))
     for shard in shards:
         places[shard.host]  # made here, in one thread
 
-    def read(shard: Shard) -> Reading:
+    def ask_in_turn(shard: Shard) -> T:
         with places[shard.host]:
-            return read_shard(shard, version_table)
+            return ask(shard)
 
     if not shards:
         return {}
     with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(shards)), thread_name_prefix="survey") as pool:
-        return {shard.name: reading for shard, reading in zip(shards, pool.map(read, shards), strict=True)}
+        return {shard.name: answer for shard, answer in zip(shards, pool.map(ask_in_turn, shards), strict=True)}

@@ -51,6 +51,12 @@ def drop_if_invalid(connection: psycopg.Connection[Any], index: str, table: str)
     return True
 
 
+def is_valid(connection: psycopg.Connection[Any], index: str, table: str) -> bool:
+    """Whether `table` has a valid index of that name."""
+    values = {"index": _folded(index), "table": table}
+    return connection.execute(_queries["valid_index"], values).fetchone() is not None
+
+
 def _folded(identifier: str) -> str:
     if identifier.startswith('"'):
         return identifier[1:-1].replace('""', '"')

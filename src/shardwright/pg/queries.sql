@@ -78,3 +78,23 @@ FROM pg_catalog.pg_stat_activity
 WHERE pid = %(pid)s
   AND application_name = %(application_name)s
   AND datname = pg_catalog.current_database()
+
+-- name: valid_index
+SELECT space.nspname, index.relname
+FROM pg_catalog.pg_index AS entry
+JOIN pg_catalog.pg_class AS index ON index.oid = entry.indexrelid
+JOIN pg_catalog.pg_namespace AS space ON space.oid = index.relnamespace
+WHERE index.relname = %(index)s
+  AND entry.indrelid = pg_catalog.to_regclass(%(table)s)
+  AND entry.indisvalid
+
+-- name: user_tables
+SELECT space.nspname, class.relname
+FROM pg_catalog.pg_class AS class
+JOIN pg_catalog.pg_namespace AS space ON space.oid = class.relnamespace
+WHERE class.relkind = 'r'
+  AND space.nspname NOT IN ('information_schema', 'shardwright')
+  AND space.nspname NOT LIKE 'pg\_%'
+
+-- name: hash_rows
+SELECT count(*), coalesce(sum(pg_catalog.hashtextextended(whole::text, 0)), 0) FROM {table} AS whole

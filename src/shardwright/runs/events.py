@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from shardwright.runs.results import RunResult, ShardResult
@@ -17,6 +17,22 @@ class RunStarted:
     target: str | None
     total: int
     todo: int
+
+
+@dataclass(frozen=True)
+class WaysChosen:
+    """These revisions are rendered once and sent to all shards, proven to do the same; the others run online, why."""
+
+    rendered: tuple[str, ...]
+    why_online: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something worth knowing that stops nothing: what it is, and what helps (empty where nothing need be done)."""
+
+    fact: str
+    cure: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,7 +90,18 @@ class RunFinished:
     result: RunResult
 
 
-Event = RunStarted | WaveStarted | ShardStarted | ShardProgress | ShardWaiting | ShardFinished | Stopping | RunFinished
+Event = (
+    RunStarted
+    | WaysChosen
+    | Warned
+    | WaveStarted
+    | ShardStarted
+    | ShardProgress
+    | ShardWaiting
+    | ShardFinished
+    | Stopping
+    | RunFinished
+)
 Listener = Callable[[Event], None]
 
 

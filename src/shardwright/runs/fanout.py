@@ -20,6 +20,7 @@ from shardwright.runs.events import Listener, ShardProgress, ShardStarted, Shard
 from shardwright.runs.pool import WorkerProcess
 from shardwright.runs.protocol import Answer, Begun, Order, Progress, Reply
 from shardwright.runs.stopping import StopRequest
+from shardwright.runs.threads import WorkerThread
 from shardwright.shard import Shard
 
 SHARD_LOCK = 1  # the advisory lock that every operation on a shard takes, in the shard's own database
@@ -31,11 +32,15 @@ _KILL_AFTER = 10.0
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be done on one shard: `task` is `module:function`, run in a worker process."""
+    """What is to be done on one shard: `task` is `module:function`.
+
+    It is run in a worker process, or where `in_thread` in a thread of our own: only for tasks that run nobody's code.
+    """
 
     shard: Shard
     task: str
     payload: Mapping[str, Any] = field(default_factory=dict)
+    in_thread: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,11 @@ class FanOutLimits:
     lock_tries: int
     statement_timeout: timedelta
     timeout: timedelta | None = None
+    senders: int = 16
+
+    def at_once(self, job: Job) -> int:
+        """How many jobs of this kind may be in work at once."""
+        return self.senders if job.in_thread else self.jobs
 
     @classmethod
     def from_config(
@@ -82,12 +92,16 @@ class FanOutLimits:
             lock_tries=limits.lock_tries,
             statement_timeout=limits.statement_timeout,
             timeout=timeout,
+            senders=jobs or cls.senders,
         )
 
 
 def default_jobs() -> int:
     """Two workers a processor, 4 to 16: they wait for their servers about as long as they work."""
     return min(16, max(4, 2 * (os.cpu_count() or 1)))
+
+
+Worker = WorkerProcess | WorkerThread
 
 
 @dataclass
@@ -101,7 +115,7 @@ class _Pending:
 
 @dataclass
 class _Running:
-    worker: WorkerProcess
+    worker: Worker
     pending: _Pending
     started: float
     deadline: float | None = None  # none until the worker has begun
@@ -111,7 +125,7 @@ class _Running:
 
 
 class FanOut:
-    """Runs jobs wave by wave; `on_result` is called in this thread for each job as it ends.
+    """Runs jobs wave by wave; `on_result` is called in this thread for each job as it ends, and says whether it failed.
 
     After more than `max_failures` failures (None: never) nothing new is started and what runs is finished; after
     `stop` was asked nothing new is started and what runs is cancelled on its server.
@@ -123,7 +137,7 @@ class FanOut:
         name: str,
         limits: FanOutLimits,
         stop: StopRequest,
-        on_result: Callable[[JobResult], None],
+        on_result: Callable[[JobResult], bool],
         on_event: Listener,
         max_failures: int | None = 0,
         verbose: bool = False,
@@ -140,7 +154,7 @@ class FanOut:
         self._budget = HostBudget(limits.connections_per_host)
         self._queue: list[_Pending] = []
         self._running: dict[Connection[Any, Any], _Running] = {}
-        self._idle: list[WorkerProcess] = []
+        self._idle: dict[bool, list[Worker]] = {False: [], True: []}
 
     def run(self, waves: Sequence[Sequence[Job]]) -> None:
         """Every job has ended and was handed to `on_result`, those never begun too; no worker is left."""
@@ -189,14 +203,22 @@ class FanOut:
         for pending in list(self._queue):
             if pending.ready_at > now:
                 continue
-            if not self._idle and len(self._running) >= self._limits.jobs:
-                return
+            if self._in_work(pending.job) >= self._limits.at_once(pending.job):
+                continue
             if self._budget.take(pending.job.shard.host):
                 self._queue.remove(pending)
                 self._begin(pending, now)
 
+    def _in_work(self, job: Job) -> int:
+        return sum(running.pending.job.in_thread is job.in_thread for running in self._running.values())
+
+    def _worker(self, job: Job) -> Worker:
+        if idle := self._idle[job.in_thread]:
+            return idle.pop()
+        return WorkerThread() if job.in_thread else WorkerProcess(verbose=self._verbose)
+
     def _begin(self, pending: _Pending, now: float) -> None:
-        worker = self._idle.pop() if self._idle else WorkerProcess(verbose=self._verbose)
+        worker = self._worker(pending.job)
         self._running[worker.channel] = _Running(worker, pending, now)
         self._on_event(ShardStarted(pending.job.shard.name, pending.attempt))
         worker.order(self._order(pending))
@@ -247,7 +269,7 @@ class FanOut:
 
     def _take_reply(self, running: _Running, reply: Reply) -> None:
         pending = self._release(running)
-        self._idle.append(running.worker)
+        self._idle[pending.job.in_thread].append(running.worker)
         if reply.reason is not None and (ending := running.ending or self._overdue(running)):
             reply = replace(reply, reason=ending, again=False)
         if reply.again and pending.attempt < self._limits.lock_tries and not self._is_over:
@@ -287,8 +309,7 @@ class FanOut:
 
     def _finish(self, pending: _Pending, reply: Reply, *, begun: int, lost: bool = False) -> None:
         result = JobResult(pending.job, reply, pending.seconds, begun, lost)
-        self._on_result(result)
-        if begun and not result.succeeded:
+        if self._on_result(result):
             self._failures += 1
             self._stop_if_too_many(f"{pending.job.shard.name} failed")
 
@@ -328,5 +349,6 @@ class FanOut:
             running.worker.cancel(running.ending, hard=patience > _HARD_AFTER)
 
     def _close(self) -> None:
-        for worker in (*self._idle, *(running.worker for running in self._running.values())):
+        idle = (*self._idle[False], *self._idle[True])
+        for worker in (*idle, *(running.worker for running in self._running.values())):
             worker.close()

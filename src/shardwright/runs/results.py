@@ -44,6 +44,11 @@ class ShardResult:
     error: str | None = None
     hint: str | None = None
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it counts as a failure of the operation: also where nobody can say what came of it."""
+        return self.status in (Status.FAILED, Status.UNKNOWN, Status.AHEAD)
+
     def as_dict(self) -> dict[str, Any]:
         """The result as `--json` prints it."""
         return {

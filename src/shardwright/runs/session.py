@@ -19,6 +19,7 @@ from shardwright.pg.connect import (
     connect,
     startup_options,
 )
+from shardwright.runs.current import in_hand
 from shardwright.runs.protocol import Order
 from shardwright.shard import Shard
 
@@ -145,7 +146,7 @@ def hold(order: Order, report: Callable[[str], None]) -> Iterator[ShardSession]:
             holder = locks.holder(watch, order.lock) or "a session that has just ended"
             raise ShardProblem(f"another operation holds its lock: {holder}", "shardwright runs", again=True)
         session = ShardSession(order, watch, report)
-        with _watching_for_blockers(session):
+        with _watching_for_blockers(session), in_hand(session):
             yield session
 
 

@@ -6,25 +6,17 @@ Started as `python -m shardwright.runs.worker FD`. A process and not a thread, b
 
 from __future__ import annotations
 
-import importlib
 import logging.config
 import os
 import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import replace
 from multiprocessing.connection import Connection
-from typing import Any
 
-from shardwright.errors import ShardwrightError
-from shardwright.pg.faults import CANCELLED, LOCK_TIMEOUT, Fault, explain
 from shardwright.runs.hooks import Hooks
-from shardwright.runs.protocol import Answer, Begun, Order, Progress, Reply, Request
-from shardwright.runs.session import Cancelled, ShardProblem, ShardSession, hold
-
-Task = Callable[[ShardSession], Mapping[str, Any]]
+from shardwright.runs.protocol import Answer, Order, Request
+from shardwright.runs.serving import serve
 
 
 class Worker:
@@ -39,7 +31,7 @@ class Worker:
         """Serves orders until the other side goes away."""
         threading.Thread(target=self._listen, daemon=True).start()
         while True:
-            self._channel.send(self._serve(self._orders.get()))
+            self._channel.send(serve(self._orders.get(), self._channel.send, self._hooks.serving))
 
     def _listen(self) -> None:
         while True:
@@ -58,62 +50,6 @@ class Worker:
         if session is not None:
             session.cancel("the process that started this worker has ended")
         os._exit(1)
-
-    def _serve(self, order: Order) -> Reply:
-        session: ShardSession | None = None
-        self._channel.send(Begun())
-        try:
-            with hold(order, self._report) as session, self._hooks.serving(session):
-                return Reply(value=load_task(order.task)(session))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 user code may raise anything; it is this shard's result
-            return replace(_explain(error, session), value=session.facts if session else {})
-
-    def _report(self, message: str) -> None:
-        self._channel.send(Progress(message))
-
-
-def load_task(name: str) -> Task:
-    """The function that `module:function` names."""
-    module, _, function = name.partition(":")
-    task: Task = getattr(importlib.import_module(module), function)
-    return task
-
-
-def _explain(error: BaseException, session: ShardSession | None) -> Reply:
-    if isinstance(error, ShardProblem):
-        return Reply(reason=str(error), hint=error.hint or None, again=error.again)
-    if isinstance(error, ShardwrightError):
-        return Reply(reason=str(error), hint=error.hint or None)
-    fault = explain(error)
-    if session is None:
-        return Reply(reason=fault.reason, hint=fault.hint or None)
-    if session.cancelled is not None or isinstance(error, Cancelled):
-        return Reply(reason=session.cancelled)
-    return _explain_within(fault, error, session)
-
-
-def _explain_within(fault: Fault, error: BaseException, session: ShardSession) -> Reply:
-    where = f"{session.place}: " if session.place else ""
-    if fault.sqlstate == LOCK_TIMEOUT:
-        return _explain_lock_timeout(where, session)
-    if fault.sqlstate == CANCELLED and "statement timeout" in fault.reason:
-        hint = "raise limits.statement_timeout or --timeout, or make the statement smaller"
-        return Reply(reason=f"{where}{fault.reason}", hint=hint)
-    kind = "" if fault.sqlstate else f"{type(error).__name__}: "
-    return Reply(reason=f"{where}{kind}{fault.reason}", hint=fault.hint or None)
-
-
-def _explain_lock_timeout(where: str, session: ShardSession) -> Reply:
-    blocker = session.blocker
-    relation = f" on {blocker.relation}" if blocker and blocker.relation else ""
-    holder = f"; in the way: {blocker}" if blocker else ""
-    return Reply(
-        reason=f"{where}lock timeout{relation}{holder}",
-        hint=f"SELECT pg_terminate_backend({blocker.pid}) on this shard, then repeat"
-        if blocker and blocker.pid
-        else None,
-        again=not session.committed,
-    )
 
 
 def main() -> None:

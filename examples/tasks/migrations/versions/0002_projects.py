@@ -26,9 +26,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_projects")),
-        sa.ForeignKeyConstraint(
-            ["organization_id"], ["organizations.id"], name=op.f("fk_projects_organization_id")
-        ),
+        sa.ForeignKeyConstraint(["organization_id"], ["organizations.id"], name=op.f("fk_projects_organization_id")),
         sa.UniqueConstraint("organization_id", "name", name=op.f("uq_projects_organization_id_name")),
         sa.UniqueConstraint("organization_id", "id", name=op.f("uq_projects_organization_id_id")),
     )

@@ -41,9 +41,7 @@ def upgrade() -> None:
     ]
     if names:
         connection.execute(
-            sa.update(users)
-            .where(users.c.id == sa.bindparam("user_id"))
-            .values(display_name=sa.bindparam("new_name")),
+            sa.update(users).where(users.c.id == sa.bindparam("user_id")).values(display_name=sa.bindparam("new_name")),
             names,
         )
     op.alter_column("users", "display_name", nullable=False)

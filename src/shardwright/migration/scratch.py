@@ -1,0 +1,110 @@
+"""Scratch databases: a copy of a shard's schema to try things on, made on the control database's server."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import psycopg
+from psycopg import sql
+
+from shardwright.dsn import DatabaseUrl, redact
+from shardwright.embedded import find_binaries
+from shardwright.errors import EmbeddedError
+from shardwright.pg.connect import connect
+from shardwright.pg.databases import MAINTENANCE, drop
+from shardwright.pg.faults import explain
+from shardwright.pg.queries import load
+
+_PREFIX = "shardwright_scratch"
+_NAME = "shardwright scratch"
+_STALE_AFTER = 6 * 3600
+_queries = load(__package__)
+
+
+class NoScratch(Exception):
+    """No scratch copy could be made; the text says why."""
+
+
+@contextmanager
+def scratch_copy(source: DatabaseUrl, server: DatabaseUrl, version_table: str) -> Iterator[DatabaseUrl]:
+    """A database on the server of `server` with the schema of `source` and its version rows; gone afterwards.
+
+    Raises NoScratch where the role may not create databases, or pg_dump is missing or older than the server.
+    """
+    with scratch_database(server) as url:
+        _copy_schema(source, url)
+        _copy_versions(source, url, version_table)
+        yield url
+
+
+@contextmanager
+def scratch_database(server: DatabaseUrl, *, template: str = "template0") -> Iterator[DatabaseUrl]:
+    """An empty database, or a copy of `template`, on the server of `server`; gone afterwards. Raises NoScratch."""
+    name = f"{_PREFIX}_{int(time.time())}_{secrets.token_hex(4)}"
+    url = replace(server.with_database(name), driver=None)
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+    try:
+        with connect(server.with_database(MAINTENANCE), application_name=_NAME) as admin:
+            _drop_stale(admin)
+            admin.execute(statement)
+    except psycopg.Error as error:
+        raise NoScratch(f"no scratch database on {server.address}: {explain(error).reason}") from error
+    try:
+        yield url
+    finally:
+        drop(url, application_name=_NAME)
+
+
+def _drop_stale(admin: psycopg.Connection[tuple[str, ...]]) -> None:
+    """What a killed run left behind: hours old, and nobody is connected."""
+    oldest = f"{_PREFIX}_{int(time.time()) - _STALE_AFTER}"
+    for (name,) in admin.execute(_queries["stale_databases"], {"prefix": f"{_PREFIX}_%", "oldest": oldest}).fetchall():
+        admin.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+
+
+def _copy_schema(source: DatabaseUrl, target: DatabaseUrl) -> None:
+    try:
+        folder = find_binaries().bin
+    except EmbeddedError as error:
+        raise NoScratch(f"pg_dump was not found: {error.hint}") from error
+    dump = _run(
+        [str(folder / "pg_dump"), "--schema-only", "--no-owner", "--no-privileges", "--exclude-schema=shardwright"],
+        source,
+        "",
+    )
+    _run([str(folder / "psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"], target, dump)
+
+
+def _run(command: list[str], url: DatabaseUrl, text: str) -> str:
+    """The output of a PostgreSQL client; the password goes through the environment, where no `ps` shows it."""
+    bare = replace(url, password=None)
+    environment = {**os.environ, **({"PGPASSWORD": url.password} if url.password else {})}
+    done = subprocess.run(
+        [*command, f"--dbname={bare.conninfo}"],
+        input=text,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise NoScratch(redact(last))
+    return done.stdout
+
+
+def _copy_versions(source: DatabaseUrl, target: DatabaseUrl, version_table: str) -> None:
+    table = sql.Identifier(*version_table.split("."))
+    with connect(source, application_name=_NAME) as reading, connect(target, application_name=_NAME) as writing:
+        try:
+            rows = reading.execute(sql.SQL("SELECT version_num FROM {}").format(table)).fetchall()
+        except psycopg.errors.UndefinedTable:
+            return
+        for row in rows:
+            writing.execute(sql.SQL("INSERT INTO {} VALUES (%s)").format(table), row)
