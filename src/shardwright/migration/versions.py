@@ -32,6 +32,7 @@ class Reading:
 
     state: State | None
     fault: Fault | None = None
+    host_is_silent: bool = False
 
 
 def read_state(connection: psycopg.Connection[Any], version_table: str) -> State:
@@ -64,12 +65,25 @@ def read_shard(shard: Shard, version_table: str) -> Reading:
         ) as connection:
             return Reading(read_state(connection, version_table))
     except psycopg.Error as error:
-        return Reading(None, explain(error))
+        return Reading(None, explain(error), isinstance(error, psycopg.errors.ConnectionTimeout))
 
 
 def survey(shards: Iterable[Shard], version_table: str, *, connections_per_host: int) -> dict[str, Reading]:
-    """The state of every shard by name, read concurrently within the budget of each host."""
-    return ask_each(shards, lambda shard: read_shard(shard, version_table), connections_per_host=connections_per_host)
+    """The state of every shard by name, read concurrently within the budget of each host.
+
+    Once a host has not answered at all, its other shards are not waited for one after the other.
+    """
+    silent: dict[str, Reading] = {}
+
+    def read(shard: Shard) -> Reading:
+        if shard.host in silent:
+            return silent[shard.host]
+        reading = read_shard(shard, version_table)
+        if reading.host_is_silent:
+            silent[shard.host] = reading
+        return reading
+
+    return ask_each(shards, read, connections_per_host=connections_per_host)
 
 
 def ask_each(shards: Iterable[Shard], ask: Callable[[Shard], T], *, connections_per_host: int) -> dict[str, T]:

@@ -169,11 +169,16 @@ class _Proof:
 
     def _try_both(self, online: DatabaseUrl, sent: DatabaseUrl) -> str | None:
         results: list[JobResult] = []
+
+        def take(result: JobResult) -> bool:
+            results.append(result)
+            return not result.succeeded
+
         FanOut(
             name="proof",
             limits=FanOutLimits.from_config(self.fleet.config.limits, jobs=2),
             stop=self.stop,
-            on_result=results.append,
+            on_result=take,
             on_event=ignore,
             max_failures=None,
         ).run([[self._job("online", online, (Segment(self.plan.steps),)), self._job("sent", sent, self.segments)]])

@@ -49,6 +49,7 @@ def connect(
     Raises psycopg.OperationalError; `pg.faults.explain` says it in words without secrets.
     """
     own = dict(url.parameters)
+    network: dict[str, Any] = {name: value for name, value in KEEPALIVE.items() if name not in own}
     options = startup_options({**SURVIVE_A_DEAD_CLIENT, **(settings or {})})
     return psycopg.connect(
         url.conninfo,
@@ -56,5 +57,5 @@ def connect(
         connect_timeout=connect_timeout,
         options=f"{own.get('options', '')} {options}".strip(),
         autocommit=autocommit,
-        **{name: value for name, value in KEEPALIVE.items() if name not in own},
+        **network,
     )
