@@ -54,6 +54,8 @@ MEANINGS = {
     "limits.statement_timeout": "The longest time for one statement; the server ends it then.",
     "limits.write_gap": "For moves of tenants. Not used yet.",
     "limits.keep": "For moves of tenants. Not used yet.",
+    "lint.enabled": "Whether the SQL of a rollout is looked at before it begins.",
+    "lint.allow": "Rules that are let pass everywhere, by name; `shardwright lint` names them.",
 }
 
 

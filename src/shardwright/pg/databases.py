@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 from psycopg import sql
 
@@ -10,6 +12,9 @@ from shardwright.pg.connect import connect
 from shardwright.pg.queries import load
 
 MAINTENANCE = "postgres"
+# Settings that are lists of names: given as one string they would become one name.
+_LISTS = frozenset({"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"})
+_LIST_ENTRY = re.compile(r'"((?:[^"]|"")*)"|([^\s,]+)')
 _queries = load(__package__)
 
 
@@ -43,16 +48,24 @@ def recreate(url: DatabaseUrl, *, application_name: str) -> None:
     with connect(url.with_database(MAINTENANCE), application_name=application_name) as admin:
         name = sql.Identifier(url.database)
         before = admin.execute(_queries["database"], {"database": url.database}).fetchone()
-        settings = [row[0] for row in admin.execute(_queries["database_settings"], {"database": url.database})]
+        settings = admin.execute(_queries["database_settings"], {"database": url.database}).fetchall()
         admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
         admin.execute(_create_like(name, before) if before else sql.SQL("CREATE DATABASE {}").format(name))
-        for setting in settings:
-            key, _, value = setting.partition("=")
-            admin.execute(
-                sql.SQL("ALTER DATABASE {} SET {} = {}").format(
-                    name, sql.Identifier(*key.split(".")), sql.Literal(value)
-                )
-            )
+        for role, setting in settings:
+            admin.execute(_setting_again(name, role, setting))
+
+
+def _setting_again(name: sql.Identifier, role: str | None, setting: str) -> sql.Composed:
+    """The ALTER that made `setting`, which is kept as `name=value`, for all or for one role."""
+    key, _, value = setting.partition("=")
+    values = [whole or bare for whole, bare in _LIST_ENTRY.findall(value)] if key in _LISTS else [value]
+    return sql.SQL("ALTER {} SET {} = {}").format(
+        sql.SQL("DATABASE {}").format(name)
+        if role is None
+        else sql.SQL("ROLE {} IN DATABASE {}").format(sql.Identifier(role), name),
+        sql.Identifier(*key.split(".")),
+        sql.SQL(", ").join(sql.Literal(entry.replace('""', '"')) for entry in values),
+    )
 
 
 def _create_like(name: sql.Identifier, before: tuple[str, str, str, str]) -> sql.Composed:

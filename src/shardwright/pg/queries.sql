@@ -58,10 +58,9 @@ FROM pg_catalog.pg_database
 WHERE datname = %(database)s
 
 -- name: database_settings
-SELECT setting
+SELECT CASE WHEN setrole <> 0 THEN pg_catalog.pg_get_userbyid(setrole)::text END AS role, setting
 FROM pg_catalog.pg_db_role_setting, pg_catalog.unnest(setconfig) AS setting
 WHERE setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = %(database)s)
-  AND setrole = 0
 
 -- name: invalid_index
 SELECT space.nspname, index.relname

@@ -30,13 +30,19 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals(request: StopRequest) -> Iterator[StopRequest]:
-    """Within, SIGINT and SIGTERM ask `request` to stop; only in the main thread, as Python's signals are."""
+    """Within, SIGINT, SIGTERM and the terminal's end ask `request` to stop; only in the main thread, as signals are.
+
+    A SIGHUP that is ignored (nohup) stays ignored.
+    """
 
     def handle(number: int, frame: FrameType | None) -> None:
         del frame
         request.ask(signal.Signals(number).name, signal_number=number)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield request
     finally:
