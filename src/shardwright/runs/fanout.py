@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 
+from shardwright import errors
 from shardwright.config import LimitsSection, format_duration
 from shardwright.pg import activity, retry
 from shardwright.pg.connect import connect, milliseconds
@@ -97,8 +98,16 @@ class FanOutLimits:
 
 
 def default_jobs() -> int:
-    """Two workers a processor, 4 to 16: they wait for their servers about as long as they work."""
-    return min(16, max(4, 2 * (os.cpu_count() or 1)))
+    """$SHARDWRIGHT_JOBS, else two workers a processor, 4 to 16: they wait for servers about as long as they work.
+
+    Raises UsageError where the variable is no number from 1.
+    """
+    wanted = os.environ.get("SHARDWRIGHT_JOBS")
+    if wanted is None:
+        return min(16, max(4, 2 * (os.cpu_count() or 1)))
+    if not wanted.isdecimal() or int(wanted) < 1:
+        raise errors.UsageError(reason=f"SHARDWRIGHT_JOBS={wanted!r} is not a number from 1")
+    return int(wanted)
 
 
 Worker = WorkerProcess | WorkerThread
