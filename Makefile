@@ -5,6 +5,7 @@ BIN  := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n 2
 # The same promises on the oldest PostgreSQL we support, where it is installed.
 PG15 ?= $(wildcard /usr/lib/postgresql/15/bin)
+CORE := tests/pg tests/examples $(addprefix tests/migration/test_,rollout.py rollback.py policies.py locks.py rendered.py)
 
 .PHONY: help demo test check format lint types contract docs faults bench clean
 
@@ -18,7 +19,7 @@ test: $(VENV)/.dev histories  ## every test, on the embedded PostgreSQL and on P
 	$(PYTEST)
 	@if [ -n "$(PG15)" ]; then \
 	  echo "once more on PostgreSQL 15"; \
-	  SHARDWRIGHT_PG_BIN="$(PG15)" $(PYTEST) tests/pg tests/migration tests/examples; \
+	  SHARDWRIGHT_PG_BIN="$(PG15)" $(PYTEST) $(CORE); \
 	else \
 	  echo "PostgreSQL 15 is not installed (Debian: apt-get install postgresql-15); its tests were not run"; \
 	fi
