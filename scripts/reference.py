@@ -9,6 +9,7 @@ them is written by hand. tests/docs/test_reference.py fails where a committed pa
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import types
 from collections.abc import Callable, Iterator
@@ -143,6 +144,7 @@ def _kind(field: FieldInfo) -> str:
 
 _KINDS: dict[Any, str] = {
     str: "text",
+    bool: "`true`, `false`",
     timedelta: "duration",
     DatabaseUrl: "URL",
     dict: "table of texts",
@@ -157,10 +159,8 @@ def _default(field: FieldInfo) -> str:
     if value is None:
         return "none"
     if isinstance(value, timedelta):
-        return f'`"{config.format_duration(value)}"`'
-    if isinstance(value, str):
-        return f'`"{value}"`'
-    return {(): "`[]`"}.get(value, f"`{value}`") if not isinstance(value, dict) else "`{}`"
+        value = config.format_duration(value)
+    return f"`{json.dumps(value)}`"
 
 
 # --- command line -----------------------------------------------------------------------------
@@ -289,6 +289,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "config.shards": lambda: key_table("shards"),
     "config.tenants": lambda: key_table("tenants"),
     "config.limits": lambda: key_table("limits"),
+    "config.lint": lambda: key_table("lint"),
     "cli.common": common_options,
     "cli.commands": command_entries,
 }

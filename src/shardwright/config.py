@@ -180,7 +180,7 @@ class Config(_Section):
 
     @property
     def is_disposable(self) -> bool:
-        """Whether `environment` allows reset, clean and drop."""
+        """Whether `environment` allows reset and dev."""
         return self.fleet.environment in DISPOSABLE
 
 

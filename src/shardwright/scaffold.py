@@ -25,7 +25,7 @@ _TEMPLATE = """\
 control     = "embedded"        # in production: control = "${{CONTROL_URL}}"
 migrations  = {migrations}
 set         = "main"
-environment = "development"     # "production" is the default, and refuses reset, clean and drop
+environment = "development"     # "production" is the default, and refuses reset and dev
 # seed      = "myapp.seeds:seed"
 
 # With control = "embedded" and no [shards], `shardwright dev up` runs its own PostgreSQL here.

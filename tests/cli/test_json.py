@@ -35,7 +35,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
     """None is forgotten by the tests that walk them."""
     assert {" ".join(words) for words in COMMANDS} == {
         "init", "demo", "dev up", "dev down", "dev reset", "shards", "shards check", "shards add",
-        "status", "migrate", "rollback", "reset", "seed", "runs", "runs show",
+        "status", "check", "lint", "migrate", "rollback", "reset", "seed", "runs", "runs show",
     }  # fmt: skip
 
 

@@ -83,7 +83,10 @@ class History:
             with redirect_stdout(sys.stderr):  # ours may have to hold one JSON document
                 yield
         except (Exception, SystemExit) as error:  # loading imports the user's files, which may raise anything
-            reason = f"{type(error).__name__}: {_first_line(error)}{_place(error, self.location.directory)}"
+            place = _place(error, self.location.directory)
+            reason = f"{type(error).__name__}: {_first_line(error)}{place}"
+            if isinstance(error, KeyError) and not place:  # Alembic's own, while it puts the files in order
+                reason = f"a revision follows {error}, which no file has"
             raise errors.HistoryBroken(directory=str(self.location.directory), reason=reason) from error
 
     @cached_property

@@ -22,7 +22,7 @@ from shardwright.migration.plan import (
 )
 from shardwright.migration.versions import survey
 from shardwright.migration.ways import Ways, choose
-from shardwright.runs.events import Listener, WaysChosen
+from shardwright.runs.events import Listener, Warned, WaysChosen
 from shardwright.runs.fanout import FanOutLimits, Job, JobResult
 from shardwright.runs.results import RunResult, ShardResult, Status
 from shardwright.runs.stopping import StopRequest
@@ -110,12 +110,19 @@ def migrate(fleet: FleetConfig, options: MigrateOptions, *, stop: StopRequest, o
             todo=[not_tried(each.shard.name, each.before) for each in plan.todo],
             settled=settled,
         )
-        if ways.rendered:
-            on_event(WaysChosen(ways.rendered, ways.why_online))
+        _tell_ways(ways, on_event)
         _execute(op, history, plan, ways, options)
         go_back = options.on_failure == "rollback" and _failed_too_often(op, options) and not stop.is_asked
         beyond_repair = go_back and _roll_back(op, history, plan, options)
         return op.finish(refused=beyond_repair, extra={"lint": lint.as_dict()} if lint.findings else None)
+
+
+def _tell_ways(ways: Ways, on_event: Listener) -> None:
+    if ways.rendered:
+        on_event(WaysChosen(ways.rendered, ways.why_online))
+    elif ways.why_online:
+        revision, reason = next(iter(ways.why_online.items()))
+        on_event(Warned(f"all revisions run online; {revision}: {reason}"))
 
 
 def _execute(op: Operation, history: History, plan: Plan, ways: Ways, options: MigrateOptions) -> None:

@@ -146,13 +146,21 @@ class _Progress:
     def __init__(self, connection: psycopg.Connection[Any], rendering: Rendering) -> None:
         self._connection = connection
         self._key = {"revision": rendering.revision, "digest": rendering.digest}
-        connection.execute(_queries["create_progress"])
-        row = connection.execute(_queries["read_progress"], self._key).fetchone()
+        try:
+            connection.execute(_queries["create_progress"])
+        except psycopg.errors.InsufficientPrivilege:  # then a broken try begins anew, as with Alembic
+            self._is_kept = False
+            row = None
+        else:
+            self._is_kept = True
+            row = connection.execute(_queries["read_progress"], self._key).fetchone()
         self.done: int = row[0] if row else 0
         self._begun: bool = bool(row and row[1])
 
     def write(self, done: int, *, begun: bool = False, finished: bool = False) -> None:
-        """The shard remembers; in the open transaction, if there is one."""
+        """The shard remembers; in the open transaction, if there is one. Without the right to, it does not."""
+        if not self._is_kept:
+            return
         query = _queries["end_progress" if finished else "write_progress"]
         self._connection.execute(query, {**self._key, "done": done, "begun": begun})
 

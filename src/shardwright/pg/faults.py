@@ -87,4 +87,4 @@ def _one_line(error: BaseException) -> str:
 def _without_preamble(text: str) -> str:
     """libpq repeats itself for every address it tried; the last attempt says it all."""
     last = re.split(r"Multiple connection attempts failed\. All failures were: ", text)[0]
-    return re.sub(r"^connection failed: ", "", last).removeprefix("connection to server ")
+    return re.sub(r"^connection failed: |\s*Is the server running .*\?$", "", last)

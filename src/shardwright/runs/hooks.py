@@ -99,7 +99,8 @@ class Hooks:
             self._mark_committed()
 
     def _rollback(self, connection: Connection) -> None:
-        connection.info.pop("shardwright_wrote", None)
+        if not connection.invalidated:  # its server is gone: asking would hide the error that tells so
+            connection.info.pop("shardwright_wrote", None)
 
     def _mark_committed(self) -> None:
         if self.session is not None:

@@ -65,7 +65,9 @@ def migrate(
     ] = None,
     on_failure: Annotated[
         Literal["stop", "continue", "rollback"],
-        typer.Option(help="stop: start nothing new; rollback: also take the shards done back."),
+        typer.Option(
+            help="stop: start nothing new; continue: go on with the others; rollback: also take the shards done back."
+        ),
     ] = "stop",
     max_failures: Annotated[
         int | None, typer.Option(min=0, help="Shards that may fail before nothing new is started.")
