@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from itertools import groupby
 from typing import Any
 
@@ -29,6 +30,7 @@ from shardwright.runs.fanout import FanOut, FanOutLimits, Job, JobResult
 from shardwright.runs.stopping import StopRequest
 from shardwright.shard import Shard
 
+_PATIENCE = timedelta(minutes=1)  # for a proof: the copies hold no rows, so whatever takes longer is not for sending
 FROM_SHARDS = 8  # below this the proof costs more than it saves
 _NAME = "shardwright proof"
 _SETTINGS = {"lock_timeout": "2s"}
@@ -176,7 +178,7 @@ class _Proof:
 
         FanOut(
             name="proof",
-            limits=FanOutLimits.from_config(self.fleet.config.limits, jobs=2),
+            limits=FanOutLimits.from_config(self.fleet.config.limits, jobs=2, timeout=_PATIENCE),
             stop=self.stop,
             on_result=take,
             on_event=ignore,

@@ -38,19 +38,19 @@ class WorkerThread:
             threading.Thread(target=session.cancel, args=(reason,), kwargs={"hard": hard}, daemon=True).start()
 
     def kill(self) -> None:
-        """The worker's connection breaks at once, and with it what it is doing."""
+        """The worker is given up: its channel ends, upon which the fan-out ends what it runs on its server."""
         session = self._session
         if session is not None:
-            with socket.socket(fileno=os.dup(session.watch.fileno())) as line:
-                line.shutdown(socket.SHUT_RDWR)
-            session.cancelled = session.cancelled or "killed"
+            session.cancelled = session.cancelled or "given up"
+        with socket.socket(fileno=os.dup(self.channel.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """The thread ends after what it is doing."""
         self.channel.close()
 
     def last_words(self) -> str:
-        """Why its channel ended; a thread answers as long as our process lives."""
+        """Why its channel ended; a thread that is not given up answers as long as our process lives."""
         return "its thread ended"
 
     def _work(self) -> None:
