@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 PG15 ?= $(wildcard /usr/lib/postgresql/15/bin)
 CORE := tests/pg tests/examples $(addprefix tests/migration/test_,rollout.py rollback.py policies.py locks.py rendered.py)
 
-.PHONY: help demo test check format lint types contract docs faults bench clean
+.PHONY: help demo test check format lint types contract docs bench histories clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
