@@ -94,12 +94,17 @@ def test_a_revision_without_a_way_down_is_named(project: Project, body: str) -> 
 
 
 def test_a_revision_that_kills_its_worker_fails_alone(make_project: MakeProject) -> None:
-    """The worker's last words are the reason; the next shard has a worker of its own."""
+    """The worker's last words, without secrets, are the reason; the next shard has a worker of its own."""
     project = make_project(shards=2)
-    body = "import os\nif op.get_bind().engine.url.database == {!r}:\n    print('so long')\n    os._exit(7)"
+    body = """
+    import os
+    if op.get_bind().engine.url.database == {!r}:
+        print("so long postgresql://app:pa55@host/app", flush=True)
+        os._exit(7)
+    """
     name = project.sql("shard_0", "SELECT current_database()")[0][0]
     project.revision("r1", body.format(name))
     result = project.migrate(on_failure="continue", jobs=1)
     assert statuses(result) == {"shard_0": "failed", "shard_1": "migrated"}
-    assert "exit code 7" in (result["shard_0"].error or "")
+    assert "exit code 7: so long postgresql://app:***@host/app" in (result["shard_0"].error or "")
     assert project.versions() == {"shard_0": [], "shard_1": ["r1"]}

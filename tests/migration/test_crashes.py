@@ -56,6 +56,37 @@ def test_a_worker_killed_after_its_commit_has_migrated_the_shard(make_project: M
     assert project.versions() == {"shard_0": ["r1"]}
 
 
+def test_a_shard_whose_worker_died_after_its_commit_is_no_failure(make_project: MakeProject) -> None:
+    """It does not stop the rollout: what the shard says counts, not how its worker ended."""
+    project = make_project(shards=2)
+    project.table("r1", "a")
+    env = project.path / "migrations" / "env.py"
+    env.write_text(env.read_text() + "\nimport os\nif config.attributes['shard'] == 'shard_0':\n    os._exit(1)\n")
+    result = project.migrate(jobs=1)
+    assert statuses(result) == dict.fromkeys(project.shards, "migrated")
+    assert (result.exit_code, result.stopped) == (0, None)
+
+
+def test_a_server_that_is_back_before_the_end_is_asked_again(
+    make_project: MakeProject, make_frail_database: Callable[[], str], other_cluster: Cluster
+) -> None:
+    """What could not be known at first is known once all the others are done."""
+    project = at_gate(make_project(shards=2))
+    project.shards["shard_0"] = make_frail_database()
+    project.write()
+    with project.gate("shard_1") as second:
+        with project.gate("shard_0") as first, project.migrating(jobs=1, on_failure="continue") as rollout:
+            first.reached()
+            kill(other_cluster)
+            second.reached()
+            other_cluster.start()
+            second.open()
+        result = rollout.result()
+    assert statuses(result) == {"shard_0": "failed", "shard_1": "migrated"}
+    assert (result["shard_0"].before, result["shard_0"].after) == ((), ())
+    assert "could not be read" not in (result["shard_0"].error or "")
+
+
 def test_a_server_killed_in_the_middle_leaves_its_shard_unknown(
     make_project: MakeProject, make_frail_database: Callable[[], str], other_cluster: Cluster
 ) -> None:

@@ -7,10 +7,10 @@ import socket
 
 import pytest
 
-from kit import AT_GATE, MakeProject, Project, statuses
+from kit import AT_GATE, MakeProject, Project, statuses, until
 from shardwright.errors import RolloutUnderWay
 from shardwright.migration.operation import operation
-from shardwright.runs.events import ignore
+from shardwright.runs.events import Event, ShardProgress, ignore
 
 
 @pytest.fixture
@@ -72,6 +72,22 @@ def test_a_dead_run_is_not_taken_for_the_one_under_way(project: Project) -> None
     ):
         project.migrate()
     assert "run 1" not in str(refused.value)
+
+
+def test_a_rollout_that_its_own_program_breaks_off_is_closed(project: Project) -> None:
+    """Whatever a listener raises: the worker is gone, the run is abandoned, and nobody waits for it."""
+
+    def break_off(event: Event) -> None:
+        if isinstance(event, ShardProgress):
+            raise KeyboardInterrupt
+
+    project.revision("r2", AT_GATE)
+    with project.gate("shard_0"), pytest.raises(KeyboardInterrupt):
+        project.migrate(jobs=1, on_event=break_off)
+    run = project.fleet().run(1)[0]
+    assert (run.state, run.note) == ("abandoned", "it ended with KeyboardInterrupt; the shards say how far it came")
+    until(lambda: project.at_work("shard_0") == [])
+    assert statuses(project.migrate(jobs=1)) == dict.fromkeys(project.shards, "migrated")
 
 
 def test_two_sets_of_shards_do_not_wait_for_each_other(project: Project) -> None:

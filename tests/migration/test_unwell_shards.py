@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
 from kit import MakeProject, Project, started, statuses
 from shardwright.embedded import Cluster
+from shardwright.fleet import OnFailure
+from shardwright.migration import versions
 from shardwright.runs.events import Event
 
 
@@ -41,12 +45,16 @@ def test_a_shard_out_of_reach_says_why_and_the_others_are_migrated(
     assert result.exit_code == 1
 
 
-def test_a_shard_known_to_be_down_stops_everything_before_it_begins(make_project: MakeProject, dead_url: str) -> None:
-    """With `stop`, a failure that the plan knows means that no shard is started at all."""
+@pytest.mark.parametrize("policy", ["stop", "rollback"])
+def test_a_shard_known_to_be_down_stops_everything_before_it_begins(
+    make_project: MakeProject, dead_url: str, policy: OnFailure
+) -> None:
+    """With `stop` and `rollback`, a failure that the plan knows means that no shard is started at all."""
     project = with_bad_shard(make_project(shards=3), dead_url)
     events: list[Event] = []
-    result = project.migrate(on_event=events.append)
+    result = project.migrate(on_failure=policy, on_event=events.append)
     assert statuses(result) == {"shard_0": "failed", "shard_1": "not_tried", "shard_2": "not_tried"}
+    assert result.exit_code == 1
     assert started(events) == []
     assert project.tables("shard_1") == []
 
@@ -55,6 +63,29 @@ def test_as_many_shards_may_be_down_as_are_allowed(make_project: MakeProject, de
     """`max_failures` counts those that the plan knows, too."""
     project = with_bad_shard(make_project(shards=2), dead_url)
     assert statuses(project.migrate(max_failures=1, jobs=1)) == {"shard_0": "failed", "shard_1": "migrated"}
+
+
+def test_a_host_that_does_not_answer_is_waited_for_once(
+    make_project: MakeProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many shards on a silent host only the first few are tried; all say so, and the others are migrated."""
+    monkeypatch.setattr(versions, "CONNECT_TIMEOUT", 2)
+    project = make_project(shards=1)
+    project.table("r1", "a")
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        port = silent.getsockname()[1]
+        project.shards |= {f"silent_{number}": f"postgresql://app@127.0.0.1:{port}/{number}" for number in range(40)}
+        project.write()
+        result = project.migrate(on_failure="continue", jobs=1)
+        silent.settimeout(0)
+        tried = 0
+        with suppress(BlockingIOError):
+            while True:
+                silent.accept()[0].close()
+                tried += 1
+    assert result.summary == {"migrated": 1, "failed": 40}
+    assert "timeout expired" in (result["silent_39"].error or "")
+    assert tried <= 16
 
 
 def test_a_stopped_server_fails_its_shard_and_catches_up_when_it_is_back(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -161,7 +161,14 @@ def operation(
             who = _describe(ledger.running(), locks.holder(control, key))
             raise errors.RolloutUnderWay(shard_set=fleet.shard_set, holder=who)
         record_shards(control, fleet.shard_set, fleet.shards)
-        yield Operation(fleet, kind, control=control, ledger=ledger, stop=stop or StopRequest(), on_event=on_event)
+        op = Operation(fleet, kind, control=control, ledger=ledger, stop=stop or StopRequest(), on_event=on_event)
+        try:
+            yield op
+        except BaseException as error:
+            if op.run is not None:
+                with suppress(psycopg.Error):
+                    ledger.abandon(f"it ended with {type(error).__name__}; the shards say how far it came")
+            raise
 
 
 def _describe(run: Run | None, holder: locks.Holder | None) -> str:

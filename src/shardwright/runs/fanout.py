@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -72,9 +73,9 @@ class FanOutLimits:
     timeout: timedelta | None = None
     senders: int = 16
 
-    def at_once(self, job: Job) -> int:
+    def at_once(self, *, in_thread: bool) -> int:
         """How many jobs of this kind may be in work at once."""
-        return self.senders if job.in_thread else self.jobs
+        return self.senders if in_thread else self.jobs
 
     @classmethod
     def from_config(
@@ -113,7 +114,7 @@ def default_jobs() -> int:
 Worker = WorkerProcess | WorkerThread
 
 
-@dataclass
+@dataclass(eq=False)
 class _Pending:
     job: Job
     attempt: int = 1
@@ -164,6 +165,7 @@ class FanOut:
         self._queue: list[_Pending] = []
         self._running: dict[Connection[Any, Any], _Running] = {}
         self._idle: dict[bool, list[Worker]] = {False: [], True: []}
+        self._busy: Counter[bool] = Counter()  # as _idle by kind: in a thread, or not
 
     def run(self, waves: Sequence[Sequence[Job]]) -> None:
         """Every job has ended and was handed to `on_result`, those never begun too; no worker is left."""
@@ -209,17 +211,18 @@ class FanOut:
 
     def _start_what_may_start(self) -> None:
         now = time.monotonic()
+        kinds = {pending.job.in_thread for pending in self._queue}
         for pending in list(self._queue):
-            if pending.ready_at > now:
-                continue
-            if self._in_work(pending.job) >= self._limits.at_once(pending.job):
+            if all(self._is_full(kind) for kind in kinds):
+                return
+            if pending.ready_at > now or self._is_full(pending.job.in_thread):
                 continue
             if self._budget.take(pending.job.shard.host):
                 self._queue.remove(pending)
                 self._begin(pending, now)
 
-    def _in_work(self, job: Job) -> int:
-        return sum(running.pending.job.in_thread is job.in_thread for running in self._running.values())
+    def _is_full(self, kind: bool) -> bool:
+        return self._busy[kind] >= self._limits.at_once(in_thread=kind)
 
     def _worker(self, job: Job) -> Worker:
         if idle := self._idle[job.in_thread]:
@@ -229,6 +232,7 @@ class FanOut:
     def _begin(self, pending: _Pending, now: float) -> None:
         worker = self._worker(pending.job)
         self._running[worker.channel] = _Running(worker, pending, now)
+        self._busy[pending.job.in_thread] += 1
         self._on_event(ShardStarted(pending.job.shard.name, pending.attempt))
         worker.order(self._order(pending))
 
@@ -312,6 +316,7 @@ class FanOut:
 
     def _release(self, running: _Running) -> _Pending:
         del self._running[running.worker.channel]
+        self._busy[running.pending.job.in_thread] -= 1
         self._budget.give_back(running.pending.job.shard.host)
         running.pending.seconds += time.monotonic() - running.started
         return running.pending

@@ -9,10 +9,8 @@ SET state = %(state)s, finished_at = clock_timestamp(), exit_code = %(exit_code)
 WHERE id = %(run)s AND state = 'running'
 
 -- name: abandon_runs
--- The caller holds the set's lock, so whoever started these is no more.
 UPDATE shardwright.run
-SET state = 'abandoned', finished_at = clock_timestamp(),
-    note = 'its process ended without a word; the shards say how far it came'
+SET state = 'abandoned', finished_at = clock_timestamp(), note = %(note)s
 WHERE shard_set = %(shard_set)s AND state = 'running'
 
 -- name: write_results

@@ -92,7 +92,7 @@ class Ledger:
         Its number is returned. Runs whose process died are marked abandoned: the caller holds the set's lock.
         """
         with self._connection.transaction():
-            self._connection.execute(_queries["abandon_runs"], {"shard_set": self._shard_set})
+            self.abandon("its process ended without a word; the shards say how far it came")
             row = self._connection.execute(
                 _queries["begin_run"],
                 {
@@ -109,6 +109,10 @@ class Ledger:
             assert row is not None  # noqa: S101 INSERT … RETURNING gives a row
             self.write(row[0], list(results))
         return int(row[0])
+
+    def abandon(self, note: str) -> None:
+        """No run of the set is open any more: the caller holds its lock, so whoever began one is done with it."""
+        self._connection.execute(_queries["abandon_runs"], {"shard_set": self._shard_set, "note": note})
 
     def write(self, run: int, results: Sequence[ShardResult]) -> None:
         """The ledger holds these results of `run`, in place of earlier ones of the same shards."""
