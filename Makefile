@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 PG15 ?= $(wildcard /usr/lib/postgresql/15/bin)
 CORE := tests/pg tests/examples $(addprefix tests/migration/test_,rollout.py rollback.py policies.py locks.py rendered.py)
 
-.PHONY: help demo test check format lint types contract docs bench histories clean
+.PHONY: help demo test faults check format lint types contract docs bench histories clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,9 @@ test: $(VENV)/.dev histories  ## every test, on the embedded PostgreSQL and on P
 	else \
 	  echo "PostgreSQL 15 is not installed (Debian: apt-get install postgresql-15); its tests were not run"; \
 	fi
+
+faults: $(VENV)/.dev  ## the long fault matrix: processes and servers killed at every point
+	$(PYTEST) -m "faults or not faults" tests/faults
 
 check: format lint types contract docs test  ## all that CI does
 

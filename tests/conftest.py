@@ -85,3 +85,18 @@ def make_project(tmp_path: Path, make_database: Callable[[], str]) -> MakeProjec
         return project
 
     return make
+
+
+@pytest.fixture
+def make_frail_database(other_cluster: Cluster) -> Iterator[Callable[[], str]]:
+    """Makes databases on the second server, which a test may take down; it runs again afterwards."""
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(create_database(other_cluster))
+        return made[-1]
+
+    yield make
+    other_cluster.start()
+    for url in made:
+        drop_database(other_cluster, url)

@@ -454,6 +454,26 @@ class RolloutUnderWay(Refused):
 
 
 @dataclass(eq=False)
+class NotAtomic(Refused):
+    """A rollout of all shards or none was asked for, and something in it can't be part of a two-phase commit."""
+
+    reason: str
+    help: str = ""
+    fact = "no shard was touched: it can't be all shards or none: {reason}"
+    cure = "{help}"
+
+
+@dataclass(eq=False)
+class NothingToResume(Refused):
+    """The run has left nothing half done that could be finished."""
+
+    run: int
+    state: str
+    fact = "run {run} is {state}, and left nothing to be finished"
+    cure = "shardwright status   shows where the shards are; shardwright migrate   brings them on"
+
+
+@dataclass(eq=False)
 class LintFoundErrors(Refused):
     """The plan has statements that would block or break a shard that is in use."""
 

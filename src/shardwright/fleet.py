@@ -19,10 +19,12 @@ from shardwright.embedded import LocalFleet, state_directory
 from shardwright.embedded.resolve import control_cluster, make_control, resolve
 from shardwright.migration import drift, rollout, status
 from shardwright.migration import lint as linting
+from shardwright.migration import resume as resuming
 from shardwright.migration import rollback as rollbacks
 from shardwright.migration.history import History
 from shardwright.migration.plan import Plan
 from shardwright.migration.render import render
+from shardwright.migration.trial import require_feasible
 from shardwright.runs.events import Listener, ignore
 from shardwright.runs.results import RunResult, ShardResult
 from shardwright.runs.stopping import StopRequest
@@ -114,14 +116,17 @@ class Fleet:
         lock_timeout: timedelta | str | None = None,
         online: bool = False,
         allow: Sequence[str] = (),
+        atomic: bool = False,
+        atomic_timeout: timedelta | str = rollout.ATOMIC_TIMEOUT,
         verbose: bool = False,
         stop: StopRequest | None = None,
         on_event: Listener = ignore,
     ) -> RunResult:
         """Every chosen shard is at `target`, or its result says why not. Durations as `"30min"` or timedelta.
 
-        `allow`: rules of lint that are let pass. Raises RolloutUnderWay, LintFoundErrors, ControlUnavailable,
-        HistoryError, UsageError; nothing has been touched then.
+        `allow`: rules of lint that are let pass. `atomic`: all of them or none, by two-phase commit; locks are held
+        until all are prepared, for `atomic_timeout` at most. Raises RolloutUnderWay, LintFoundErrors, NotAtomic,
+        ControlUnavailable, HistoryError, UsageError; nothing has been touched then.
         """
         options = MigrateOptions(
             target=target,
@@ -135,6 +140,8 @@ class Fleet:
             lock_timeout=_duration(lock_timeout),
             online=online,
             allow=tuple(allow),
+            atomic=atomic,
+            atomic_timeout=_duration(atomic_timeout) or rollout.ATOMIC_TIMEOUT,
             verbose=verbose,
         )
         return rollout.migrate(self._for_acting, options, stop=stop or StopRequest(), on_event=on_event)
@@ -304,6 +311,19 @@ class Fleet:
             if ledger is None:
                 raise errors.NoSuchRun(run=number)
             return ledger.run(number), ledger.results(number)
+
+    def resume(
+        self, number: int, *, stop: StopRequest | None = None, on_event: Listener = ignore
+    ) -> tuple[Run, list[ShardResult]]:
+        """The run that was left half way is at its end; gives it and each shard's result in it.
+
+        Raises NoSuchRun, NothingToResume, RolloutUnderWay.
+        """
+        return resuming.resume(self._for_acting, number, stop=stop or StopRequest(), on_event=on_event)
+
+    def require_atomic(self, plan: Plan) -> None:
+        """Raises NotAtomic where what is known of `plan` says that it can't be all shards or none; changes nothing."""
+        require_feasible(self.resolved, plan, render(rollout.script_location(self.resolved), plan.todo))
 
     def _history(self) -> History:
         return History(rollout.script_location(self.resolved))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import psycopg
 import pytest
 
-from kit import create_database, drop_database
 from shardwright.embedded import Cluster
 
 SECRET = "pa55-w0rd"
@@ -41,18 +40,3 @@ def refused_url(cluster: Cluster, database_url: str) -> Iterator[str]:
 def missing_url(cluster: Cluster) -> str:
     """The URL of a database that was never made."""
     return cluster.url("never_made")
-
-
-@pytest.fixture
-def make_frail_database(other_cluster: Cluster) -> Iterator[Callable[[], str]]:
-    """Makes databases on the second server, which a test may take down; it runs again afterwards."""
-    made: list[str] = []
-
-    def make() -> str:
-        made.append(create_database(other_cluster))
-        return made[-1]
-
-    yield make
-    other_cluster.start()
-    for url in made:
-        drop_database(other_cluster, url)

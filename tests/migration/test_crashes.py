@@ -9,7 +9,8 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from kit import AT_GATE, NOTE_WORKER, MakeProject, Project, statuses, until
+from kills import kill
+from kit import AT_GATE, NOTE_WORKER, MakeProject, Project, statuses
 from shardwright.catalog import control
 from shardwright.embedded import Cluster
 from shardwright.runs.events import Event, ShardFinished, Stopping
@@ -19,13 +20,6 @@ def at_gate(project: Project) -> Project:
     """The project with one revision, which makes a table and then waits at the gate of its shard."""
     project.revision("r1", f"{NOTE_WORKER}op.execute('CREATE TABLE a (id int)'){AT_GATE}", 'op.drop_table("a")')
     return project
-
-
-def kill(cluster: Cluster) -> None:
-    """kill -9 of the postmaster; it is gone."""
-    assert cluster.pid is not None
-    os.kill(cluster.pid, signal.SIGKILL)
-    until(lambda: not cluster.is_running())
 
 
 def test_a_worker_killed_in_its_work_leaves_the_shard_as_it_was(make_project: MakeProject) -> None:

@@ -47,6 +47,14 @@ def test_the_owner_of_the_databases_can_migrate_and_roll_back(operator_project: 
     assert [run.kind for run in project.fleet().runs()] == ["rollback", "migrate", "migrate"]
 
 
+def test_the_owner_of_the_databases_can_migrate_all_or_none(operator_project: Project) -> None:
+    """PREPARE TRANSACTION and COMMIT PREPARED need the same role, and no more than that."""
+    project = operator_project
+    project.table("r1", "a")
+    result = project.migrate(atomic=True)
+    assert (result.exit_code, result.extra["atomic"]["decision"]) == (0, "commit")
+
+
 def test_the_check_finds_nothing_to_complain_about(operator_project: Project) -> None:
     """A database's owner is fit to work on it."""
     assert [health.findings for health in operator_project.fleet().check_shards()] == [(), ()]

@@ -131,3 +131,11 @@ LockTimeout = Annotated[
         help="Longest wait for a lock at the first try (100ms); grows over the tries up to 2s.",
     ),
 ]
+AtomicTimeout = Annotated[
+    timedelta | None,
+    typer.Option(
+        parser=duration,
+        metavar="DURATION",
+        help="With --atomic: longest time from the first lock until all shards are prepared (10s); later means none.",
+    ),
+]

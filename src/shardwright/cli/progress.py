@@ -14,10 +14,12 @@ from rich.text import Text
 from shardwright.cli.streams import Stream, printable
 from shardwright.cli.words import MANY, counted, result_line
 from shardwright.runs.events import (
+    Decided,
     Event,
     RunFinished,
     RunStarted,
     ShardFinished,
+    ShardPrepared,
     ShardProgress,
     ShardStarted,
     ShardWaiting,
@@ -48,7 +50,7 @@ class PlainProgress:
                 self._total = event.total
             case RunFinished():
                 self._tell_quiet_ones()
-            case ShardFinished() | ShardStarted() | ShardProgress() | ShardWaiting():
+            case ShardFinished() | ShardPrepared() | ShardStarted() | ShardProgress() | ShardWaiting():
                 self._tell_shard(event)
             case _:
                 self._tell_course(event)
@@ -61,6 +63,8 @@ class PlainProgress:
                 self.say(f"! {fact}" + (f"; try: {cure}" if cure else ""), "yellow")
             case WaveStarted(number, of, shards):
                 self.say(f"wave {number} of {of}: {counted(shards, 'shard')}", None)
+            case Decided(decision, shards):
+                self._screen.note(f"  {decision} on {counted(shards, 'shard')}")
             case Stopping(reason):
                 self.say(f"stopping: {reason}; nothing new is started", "yellow")
 
@@ -75,6 +79,8 @@ class PlainProgress:
                 self.say(f"  {shard}: {reason}; again in {seconds:.1f} s", "dim")
             case ShardStarted(shard, attempt):
                 self._screen.note(f"  {shard}: started" + (f" (try {attempt})" if attempt > 1 else ""))
+            case ShardPrepared(shard):
+                self._screen.note(f"  {shard}: prepared")
             case ShardProgress(shard, message):
                 self._screen.note(f"  {shard}: {message}")
 
@@ -131,6 +137,8 @@ class LiveProgress(PlainProgress):
                 self._in_work[shard] = shard
             case ShardProgress(shard, message):
                 self._in_work[shard] = printable(f"{shard}: {message}")
+            case ShardPrepared(shard):
+                self._in_work[shard] = f"{shard}: prepared"
             case ShardWaiting(shard, _, _):
                 self._in_work.pop(shard, None)
             case ShardFinished(result) if self._in_work.pop(result.shard, None):

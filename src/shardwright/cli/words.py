@@ -52,11 +52,12 @@ def not_well(result: RunResult) -> list[ShardResult]:
 
 
 def summary_line(result: RunResult) -> str:
-    """`3 migrated, 1 failed · run 7`, and why it stopped where it did."""
+    """`3 migrated, 1 failed · run 7`, why it stopped where it did, what else there is to know."""
     counts = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in result.summary.items())
     run = f" · run {result.run}" if result.run is not None else ""
     stopped = f" · stopped: {result.stopped}" if result.stopped else ""
-    return f"{counts or 'no shards'}{run}{stopped}"
+    note = f" · {result.note}" if result.note else ""
+    return f"{counts or 'no shards'}{run}{stopped}{note}"
 
 
 def status_lines(result: RunResult) -> Iterator[Line]:

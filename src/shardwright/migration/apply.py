@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
@@ -15,16 +16,18 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from sqlalchemy import create_engine, pool, text
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
 
 from shardwright.dsn import DatabaseUrl
 from shardwright.migration.drivers import driver_for, sync_driver_for
 from shardwright.migration.history import History, ScriptLocation, State
 from shardwright.migration.send import require_unmoved, send_all
 from shardwright.migration.versions import read_afresh, read_state
+from shardwright.pg import prepared
 from shardwright.runs.results import revisions_text
 from shardwright.runs.session import ShardProblem, ShardSession
 
-Choose = Callable[[History, State], list[RevisionStep]]
+Choose = Callable[[History, State], Iterable[RevisionStep]]
 
 
 def upgrade(session: ShardSession) -> Mapping[str, Any]:
@@ -52,6 +55,63 @@ def mixed(session: ShardSession) -> Mapping[str, Any]:
 
 def _exactly(revisions: Sequence[str]) -> Choose:
     return lambda history, _: history.steps(revisions)
+
+
+def prepare(session: ShardSession) -> Mapping[str, Any]:
+    """The payload's `steps` stand in one prepared transaction named `transaction`; none of it is visible yet.
+
+    User code commits as it always does: what it commits last, with the version rows as they are to be, is prepared
+    instead. Raises ShardProblem where it commits anything before that.
+    """
+    location: ScriptLocation = session.payload["location"]
+    history = _history(location)
+    require_unmoved(read_state(session.watch, location.version_table), session.payload["before"])
+    session.before_commit = preparing = _Preparing(session)
+    session.facts["since"] = time.monotonic()
+    _run_env(session, history, preparing.steps)
+    if not preparing.is_done:
+        raise ShardProblem(
+            "Alembic reported success, but nothing was committed",
+            "look for a statement that env.py executes before context.configure() and does not commit",
+        )
+    return session.facts
+
+
+class _Preparing:
+    """Turns the commit that ends a migration into PREPARE TRANSACTION, and refuses those in its middle."""
+
+    def __init__(self, session: ShardSession) -> None:
+        self.is_done = False
+        self._has_begun = False
+        self._session = session
+
+    def steps(self, history: History, _: State) -> Iterator[RevisionStep]:
+        """The payload's steps; before the first of them env.py may commit as it likes."""
+        self._has_begun = True
+        yield from history.steps(self._session.payload["steps"])
+
+    def __call__(self, connection: Connection) -> None:
+        if self.is_done or not self._has_begun:
+            return
+        if self._is_complete(connection):
+            self._session.place = "PREPARE TRANSACTION"
+            connection.exec_driver_sql(prepared.prepare(self._session.payload["transaction"]).as_string())
+            self.is_done = True
+            self._session.place = None
+            return
+        raise ShardProblem(
+            f"{self._session.place or 'env.py'} commits before the end",
+            "autocommit_block and transaction_per_migration can't be all shards or none: migrate without --atomic",
+        )
+
+    def _is_complete(self, connection: Connection) -> bool:
+        """Whether this transaction has brought the version rows to where they are to be."""
+        table = ".".join(_quoted(part) for part in self._session.payload["location"].version_table.split("."))
+        try:
+            rows = connection.exec_driver_sql(f"SELECT version_num FROM {table}").fetchall()  # noqa: S608 quoted
+        except DBAPIError:
+            return False  # a connection of user code's own, which sees nothing of this migration yet
+        return bool(tuple(sorted(row[0] for row in rows)) == self._session.payload["after"])
 
 
 def return_to(session: ShardSession) -> Mapping[str, Any]:

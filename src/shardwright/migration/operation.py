@@ -13,6 +13,7 @@ from shardwright import errors
 from shardwright.catalog.control import open_control
 from shardwright.catalog.store import record_shards
 from shardwright.config import FleetConfig
+from shardwright.migration.settle import settle_left_over
 from shardwright.pg import locks
 from shardwright.pg.faults import explain
 from shardwright.runs.events import Listener, RunFinished, RunStarted, ShardFinished
@@ -39,12 +40,15 @@ class Operation:
     ) -> None:
         self.fleet = fleet
         self.kind = kind
+        self.tell = on_event
         self.ledger = ledger
         self.control = control
         self.stop = stop
         self.run: int | None = None
         self.results: dict[str, ShardResult] = {}
         self.stopped: str | None = None
+        self.note: str | None = None
+        self.found_unsettled: list[int] = []
         self._on_event = on_event
         self._target: str | None = None
         self._ledger_fault: str | None = None
@@ -108,8 +112,20 @@ class Operation:
                 self._fan_out.end(f"the ledger can't be written: {self._ledger_fault}")
         return result
 
-    def finish(self, *, refused: bool = False, extra: Mapping[str, Any] | None = None) -> RunResult:
-        """The run is closed in the ledger; gives what the command reports."""
+    def settle_decision(self) -> None:
+        """The ledger knows that nothing of this run is prepared any more; else the next operation looks again."""
+        try:
+            self.ledger.settle(self.run or 0)
+        except psycopg.Error as error:
+            self._ledger_fault = explain(error).reason
+
+    def finish(
+        self, *, refused: bool = False, completed: bool = False, extra: Mapping[str, Any] | None = None
+    ) -> RunResult:
+        """The run is closed in the ledger; gives what the command reports.
+
+        `completed`: it did all it had to do, even if it was asked to stop meanwhile.
+        """
         extra = dict(extra or {})
         self._write_what_is_missing()
         if self._ledger_fault is not None:
@@ -121,7 +137,8 @@ class Operation:
             results=tuple(self.results[shard.name] for shard in self.fleet.shards if shard.name in self.results),
             stopped=self.stopped,
             refused=refused or self._ledger_fault is not None,
-            signal=self.stop.signal,
+            signal=None if completed else self.stop.signal,
+            note=self.note,
             extra=extra,
         )
         self._close(result)
@@ -142,9 +159,9 @@ class Operation:
         if self._ledger_fault is not None:
             return  # the next operation finds the run open and marks it abandoned
         try:
-            self.ledger.end(
-                self.run or 0, exit_code=result.exit_code, note=self.stopped, interrupted=self.stop.is_asked
-            )
+            note = "; ".join(filter(None, (self.stopped, self.note))) or None
+            interrupted = self.stop.is_asked and result.exit_code != 0
+            self.ledger.end(self.run or 0, exit_code=result.exit_code, note=note, interrupted=interrupted)
         except psycopg.Error:
             return  # as above
 
@@ -161,7 +178,10 @@ def operation(
             who = _describe(ledger.running(), locks.holder(control, key))
             raise errors.RolloutUnderWay(shard_set=fleet.shard_set, holder=who)
         record_shards(control, fleet.shard_set, fleet.shards)
-        op = Operation(fleet, kind, control=control, ledger=ledger, stop=stop or StopRequest(), on_event=on_event)
+        stop = stop or StopRequest()
+        found = settle_left_over(fleet, ledger, stop=stop, on_event=on_event)
+        op = Operation(fleet, kind, control=control, ledger=ledger, stop=stop, on_event=on_event)
+        op.found_unsettled = found
         try:
             yield op
         except BaseException as error:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
+from shardwright import errors
 from shardwright.config import FleetConfig
+from shardwright.migration.atomic import Outcome, all_or_none
 from shardwright.migration.history import History, ScriptLocation, State
 from shardwright.migration.lint import lint_plan
 from shardwright.migration.operation import Operation, not_tried, operation
@@ -20,6 +22,8 @@ from shardwright.migration.plan import (
     plan_shard,
     plan_shards,
 )
+from shardwright.migration.render import render
+from shardwright.migration.trial import require_feasible, try_out
 from shardwright.migration.versions import survey
 from shardwright.migration.ways import Ways, choose
 from shardwright.runs.events import Listener, Warned, WaysChosen
@@ -28,6 +32,7 @@ from shardwright.runs.results import RunResult, ShardResult, Status
 from shardwright.runs.stopping import StopRequest
 from shardwright.shard import Shard
 
+ATOMIC_TIMEOUT = timedelta(seconds=10)
 OnFailure = Literal["stop", "continue", "rollback"]
 
 
@@ -37,7 +42,8 @@ class MigrateOptions:
 
     `max_failures`: how many shards may fail before nothing new is started (and, with `rollback`, those done go
     back); None means 0 for `stop` and `rollback`, any number for `continue`. `timeout` is per shard, over all its
-    tries. `allow`: rules of lint that are let pass.
+    tries. `allow`: rules of lint that are let pass. `atomic`: all shards or none; `atomic_timeout` is how long locks
+    may be held until all are prepared.
     """
 
     target: str = "head"
@@ -51,7 +57,16 @@ class MigrateOptions:
     lock_timeout: timedelta | None = None
     online: bool = False
     allow: tuple[str, ...] = ()
+    atomic: bool = False
+    atomic_timeout: timedelta = ATOMIC_TIMEOUT
     verbose: bool = False
+
+    def __post_init__(self) -> None:
+        if self.atomic and (self.canary or self.waves or self.max_failures or self.on_failure == "continue"):
+            raise errors.UsageError(
+                reason="--atomic is all shards or none: no canaries, waves or failures that are let pass",
+                help="migrate without --atomic, or without those",
+            )
 
     @property
     def tolerated(self) -> int | None:
@@ -104,6 +119,9 @@ def migrate(fleet: FleetConfig, options: MigrateOptions, *, stop: StopRequest, o
         lint.require_clean()
         rendered = lint.renderings or None
         ways = Ways() if options.online else choose(fleet, history, plan.todo, op.control, stop, rendered=rendered)
+        if options.atomic:
+            require_feasible(fleet, plan, rendered or render(history.location, plan.todo))
+            try_out(fleet, history, plan, ways, stop=stop, on_event=on_event)
         op.begin(
             target=plan.target,
             plan=plan.as_dict(),
@@ -111,10 +129,15 @@ def migrate(fleet: FleetConfig, options: MigrateOptions, *, stop: StopRequest, o
             settled=settled,
         )
         _tell_ways(ways, on_event)
+        extra = {"lint": lint.as_dict()} if lint.findings else {}
+        if options.atomic and plan.todo:
+            outcome = _execute_together(op, history, plan, ways, options)
+            extra["atomic"] = outcome.as_dict()
+            return op.finish(refused=not outcome.is_well, completed=outcome.is_well, extra=extra)
         _execute(op, history, plan, ways, options)
         go_back = options.on_failure == "rollback" and _failed_too_often(op, options) and not stop.is_asked
         beyond_repair = go_back and _roll_back(op, history, plan, options)
-        return op.finish(refused=beyond_repair, extra={"lint": lint.as_dict()} if lint.findings else None)
+        return op.finish(refused=beyond_repair, extra=extra)
 
 
 def _tell_ways(ways: Ways, on_event: Listener) -> None:
@@ -138,6 +161,11 @@ def _execute(op: Operation, history: History, plan: Plan, ways: Ways, options: M
         verbose=options.verbose,
     )
     ask_again(op, history, plans, success=Status.MIGRATED)
+
+
+def _execute_together(op: Operation, history: History, plan: Plan, ways: Ways, options: MigrateOptions) -> Outcome:
+    limits, timeout = _limits(op.fleet, options), options.atomic_timeout
+    return all_or_none(op, history, plan, ways, limits=limits, timeout=timeout, verbose=options.verbose)
 
 
 def _limits(fleet: FleetConfig, options: MigrateOptions) -> FanOutLimits:

@@ -7,7 +7,7 @@ import secrets
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import psycopg
@@ -16,6 +16,7 @@ from psycopg import sql
 from shardwright.dsn import DatabaseUrl, redact
 from shardwright.embedded import find_binaries
 from shardwright.errors import EmbeddedError
+from shardwright.pg import prepared
 from shardwright.pg.connect import connect
 from shardwright.pg.databases import MAINTENANCE, drop
 from shardwright.pg.faults import explain
@@ -51,21 +52,30 @@ def scratch_database(server: DatabaseUrl, *, template: str = "template0") -> Ite
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
     try:
         with connect(server.with_database(MAINTENANCE), application_name=_NAME) as admin:
-            _drop_stale(admin)
+            _drop_stale(admin, server)
             admin.execute(statement)
     except psycopg.Error as error:
         raise NoScratch(f"no scratch database on {server.address}: {explain(error).reason}") from error
     try:
         yield url
     finally:
-        drop(url, application_name=_NAME)
+        _discard(url)
 
 
-def _drop_stale(admin: psycopg.Connection[tuple[str, ...]]) -> None:
+def _discard(url: DatabaseUrl) -> None:
+    """The database is gone, and what a trial that was killed has left prepared in it."""
+    with connect(url, application_name=_NAME) as connection:
+        for name in prepared.names(connection):
+            prepared.finish(connection, name, commit=False)
+    drop(url, application_name=_NAME)
+
+
+def _drop_stale(admin: psycopg.Connection[tuple[str, ...]], server: DatabaseUrl) -> None:
     """What a killed run left behind: hours old, and nobody is connected."""
     oldest = f"{_PREFIX}_{int(time.time()) - _STALE_AFTER}"
     for (name,) in admin.execute(_queries["stale_databases"], {"prefix": f"{_PREFIX}_%", "oldest": oldest}).fetchall():
-        admin.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+        with suppress(psycopg.Error):  # another rollout is at it
+            _discard(replace(server.with_database(name), driver=None))
 
 
 def _copy_schema(source: DatabaseUrl, target: DatabaseUrl) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -12,7 +13,7 @@ from psycopg.sql import SQL
 from shardwright.migration.history import State
 from shardwright.migration.recorder import Rendering, Statement
 from shardwright.migration.versions import read_afresh, read_state
-from shardwright.pg import indexes
+from shardwright.pg import indexes, prepared
 from shardwright.pg.queries import load
 from shardwright.runs.session import ShardProblem, ShardSession
 
@@ -36,6 +37,23 @@ def send(session: ShardSession) -> Mapping[str, Any]:
         send_all(session, session.payload["renderings"])
     finally:
         session.facts["after"] = read_afresh(session, table)
+    return session.facts
+
+
+def prepare(session: ShardSession) -> Mapping[str, Any]:
+    """The payload's `renderings` stand in one prepared transaction named `transaction`; none of it is visible yet.
+
+    Raises MovedMeanwhile, psycopg.Error; nothing is prepared then.
+    """
+    require_unmoved(read_state(session.watch, session.payload["version_table"]), session.payload["before"])
+    with session.connect() as connection:
+        session.facts["since"] = time.monotonic()
+        sender = _Sender(session, connection)
+        for rendering in session.payload["renderings"]:
+            session.raise_if_cancelled()
+            session.place = f"upgrade {rendering.revision}"
+            sender.send(rendering)
+        sender.prepare(session.payload["transaction"])
     return session.facts
 
 
@@ -83,6 +101,13 @@ class _Sender:
             self._connection.execute("COMMIT")
             self._is_open = False
             self._session.committed = True
+
+    def prepare(self, name: str) -> None:
+        """What was sent waits, with its locks, for whoever decides."""
+        self._session.place = "PREPARE TRANSACTION"
+        self._connection.execute(prepared.prepare(name))
+        self._is_open = False
+        self._session.committed = True
 
     def _begin(self) -> None:
         if not self._is_open:

@@ -60,9 +60,13 @@ class Ways:
             if reason := doubt or each.why_not:
                 self.why_online[each.revision] = reason
 
+    def segments_of(self, plan: ShardPlan) -> tuple[Segment, ...]:
+        """How this shard goes its way; empty where that is online altogether."""
+        return self.finishing.get(plan.shard.name) or self.segments.get(way_of(plan), ())
+
     def job(self, history: History, plan: ShardPlan, target: str) -> Job:
         """What is to be done on this shard: sent from a thread, run in a worker process, or both in order there."""
-        segments = self.finishing.get(plan.shard.name) or self.segments.get(way_of(plan), ())
+        segments = self.segments_of(plan)
         location = history.location
         if not any(segment.renderings for segment in segments):
             return Job(plan.shard, "shardwright.migration.apply:upgrade", {"location": location, "target": target})

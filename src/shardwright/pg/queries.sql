@@ -97,3 +97,12 @@ WHERE class.relkind = 'r'
 
 -- name: hash_rows
 SELECT count(*), coalesce(sum(pg_catalog.hashtextextended(whole::text, 0)), 0) FROM {table} AS whole
+
+-- name: free_prepared
+SELECT pg_catalog.current_setting('max_prepared_transactions')::int - count(*) FROM pg_catalog.pg_prepared_xacts
+
+-- name: prepared_names
+SELECT gid
+FROM pg_catalog.pg_prepared_xacts
+WHERE database = pg_catalog.current_database() AND pg_catalog.starts_with(gid, %(prefix)s)
+ORDER BY prepared

@@ -77,6 +77,21 @@ class ShardFinished:
 
 
 @dataclass(frozen=True)
+class ShardPrepared:
+    """All shards or none: this one has done its part and waits, its locks held, for the decision."""
+
+    shard: str
+
+
+@dataclass(frozen=True)
+class Decided:
+    """All shards or none: `commit` or `abort`, in the ledger; from here on this is what happens on all `shards`."""
+
+    decision: str
+    shards: int
+
+
+@dataclass(frozen=True)
 class Stopping:
     """Nothing new is started from here on."""
 
@@ -99,6 +114,8 @@ Event = (
     | ShardProgress
     | ShardWaiting
     | ShardFinished
+    | ShardPrepared
+    | Decided
     | Stopping
     | RunFinished
 )

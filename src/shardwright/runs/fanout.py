@@ -284,7 +284,8 @@ class FanOut:
         pending = self._release(running)
         self._idle[pending.job.in_thread].append(running.worker)
         if reply.reason is not None and (ending := running.ending or self._overdue(running)):
-            reply = replace(reply, reason=ending, again=False)
+            known = reply.reason if reply.reason.startswith(ending) else ending
+            reply = replace(reply, reason=known, again=False)
         if reply.again and pending.attempt < self._limits.lock_tries and not self._is_over:
             self._put_back(pending, reply)
             return
@@ -336,9 +337,9 @@ class FanOut:
     def _obey_stop(self) -> None:
         if self._stop.reason is None:
             return
-        self.end(f"interrupted by {self._stop.reason}")
+        self.end(self._stop.told)
         for running in self._running.values():
-            self._ask_to_end(running, f"interrupted by {self._stop.reason}")
+            self._ask_to_end(running, self._stop.told)
 
     def _end_what_takes_too_long(self) -> None:
         for running in list(self._running.values()):

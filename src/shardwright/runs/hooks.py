@@ -95,6 +95,8 @@ class Hooks:
             connection.info["shardwright_wrote"] = True
 
     def _commit(self, connection: Connection) -> None:
+        if self.session is not None and self.session.before_commit is not None:
+            self.session.before_commit(connection)
         if connection.info.pop("shardwright_wrote", False):
             self._mark_committed()
 

@@ -8,6 +8,11 @@ UPDATE shardwright.run
 SET state = %(state)s, finished_at = clock_timestamp(), exit_code = %(exit_code)s, note = %(note)s
 WHERE id = %(run)s AND state = 'running'
 
+-- name: close_run
+UPDATE shardwright.run
+SET state = 'finished', finished_at = clock_timestamp(), exit_code = %(exit_code)s, note = %(note)s
+WHERE id = %(run)s AND state IN ('running', 'abandoned')
+
 -- name: abandon_runs
 UPDATE shardwright.run
 SET state = 'abandoned', finished_at = clock_timestamp(), note = %(note)s
@@ -92,3 +97,38 @@ JOIN LATERAL (
     ORDER BY run.id
     LIMIT 1
 ) AS run ON true
+
+-- name: set_token
+SELECT token FROM shardwright.shard_set WHERE name = %(shard_set)s
+
+-- name: open_decision
+INSERT INTO shardwright.decision (run) VALUES (%(run)s)
+
+-- name: durable_commit
+-- A decision must survive the server, whatever the database's default is.
+SELECT pg_catalog.set_config('synchronous_commit', 'local', true)
+WHERE pg_catalog.current_setting('synchronous_commit') = 'off'
+
+-- name: decide
+-- Once decided, it stays: of a process that was given up and the one that took over, the first word counts.
+UPDATE shardwright.decision
+SET decision = %(decision)s, decided_at = clock_timestamp()
+WHERE run = %(run)s AND decision IS NULL
+
+-- name: decision
+SELECT decision FROM shardwright.decision WHERE run = %(run)s
+
+-- name: settle_decision
+UPDATE shardwright.decision
+SET settled_at = coalesce(settled_at, clock_timestamp()), taken_over = taken_over OR %(taken_over)s
+WHERE run = %(run)s
+
+-- name: unsettled
+-- A process that slept may still prepare after its run was taken over: those are looked at for another day.
+SELECT decision.run, decision.settled_at IS NOT NULL, run.plan
+FROM shardwright.decision
+JOIN shardwright.run ON run.id = decision.run
+WHERE run.shard_set = %(shard_set)s
+  AND (decision.settled_at IS NULL
+       OR decision.taken_over AND decision.settled_at > now() - interval '1 day')
+ORDER BY decision.run

@@ -78,7 +78,8 @@ def revisions_text(revisions: Sequence[str] | None) -> str | None:
 class RunResult:
     """What an operation over the fleet did: a result for each shard it was asked about.
 
-    `stopped` says why it ended before its time (None where it did not); `exit_code` is that of the command.
+    `stopped` says why it ended before its time (None where it did not), `note` what else is worth knowing;
+    `exit_code` is that of the command.
     """
 
     kind: str
@@ -88,6 +89,7 @@ class RunResult:
     stopped: str | None = None
     refused: bool = False
     signal: int | None = None
+    note: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -121,6 +123,7 @@ class RunResult:
             "shards": [result.as_dict() for result in self.results],
             "summary": self.summary,
             **({"stopped": self.stopped} if self.stopped else {}),
+            **({"note": self.note} if self.note else {}),
             **self.extra,
         }
 

@@ -50,7 +50,9 @@ def _explain(error: BaseException, session: ShardSession | None) -> Reply:
     if session is None:
         return Reply(reason=fault.reason, hint=fault.hint or None)
     if session.cancelled is not None or isinstance(error, Cancelled):
-        return Reply(reason=session.cancelled)
+        return Reply(
+            reason=f"{session.cancelled}; in the way: {session.blocker}" if session.blocker else session.cancelled
+        )
     return _explain_within(fault, error, session)
 
 

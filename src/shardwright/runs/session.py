@@ -45,6 +45,7 @@ class ShardSession:
 
     `committed` tells whether anything was committed that a second try would meet again; `facts` is what the task
     found out, sent back whether it succeeds or not; `place` is where in its work it is, for an error message.
+    `before_commit`, where a task sets it, is called with each SQLAlchemy connection of user code that is to commit.
     """
 
     def __init__(self, order: Order, watch: psycopg.Connection[Any], report: Callable[[str], None]) -> None:
@@ -55,6 +56,7 @@ class ShardSession:
         self.blocker: activity.Blocker | None = None
         self.facts: dict[str, Any] = {}
         self.place: str | None = None
+        self.before_commit: Callable[[Any], None] | None = None
         self._watch = watch
 
     @property

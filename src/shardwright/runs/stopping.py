@@ -9,18 +9,42 @@ from types import FrameType
 
 
 class StopRequest:
-    """Nothing new is started once `ask` was called; what runs is cancelled on its server."""
+    """Nothing new is started once `ask` was called; what runs is cancelled on its server.
 
-    def __init__(self) -> None:
-        self.reason: str | None = None
-        self.signal: int | None = None
-        self.times = 0
+    `within`: asked as soon as that one is, for a part of a run that may have to end for reasons of its own.
+    """
+
+    def __init__(self, *, within: StopRequest | None = None) -> None:
+        self._within = within
+        self._reason: str | None = None
+        self._signal: int | None = None
+        self._times = 0
 
     def ask(self, reason: str, *, signal_number: int | None = None) -> None:
         """Stop, for this reason; asked again, workers are ended without waiting for their servers."""
-        self.times += 1
-        if self.reason is None:
-            self.reason, self.signal = reason, signal_number
+        self._times += 1
+        if self._reason is None:
+            self._reason, self._signal = reason, signal_number
+
+    @property
+    def reason(self) -> str | None:
+        """Why, in words; None as long as nobody asked."""
+        return self._reason or (self._within.reason if self._within else None)
+
+    @property
+    def told(self) -> str:
+        """The reason as it is told of what was ended for it."""
+        return self._reason or self._within.told if self._within else f"interrupted by {self._reason}"
+
+    @property
+    def signal(self) -> int | None:
+        """The signal that asked, if one did."""
+        return self._signal or (self._within.signal if self._within else None)
+
+    @property
+    def times(self) -> int:
+        """How often somebody asked."""
+        return self._times + (self._within.times if self._within else 0)
 
     @property
     def is_asked(self) -> bool:

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 
@@ -18,6 +18,7 @@ from shardwright.pg.queries import load
 from shardwright.runs.results import ShardResult, Status
 
 _queries = load(__package__)
+Decision = Literal["commit", "abort"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,15 @@ class Seen:
     run: int
     at: datetime
     by: str
+
+
+@dataclass(frozen=True)
+class Unsettled:
+    """A run of all shards or none that may have left prepared transactions; `again` where it was finished before."""
+
+    run: int
+    again: bool
+    plan: Mapping[str, Any]
 
 
 class Ledger:
@@ -138,6 +148,42 @@ class Ledger:
         state = "interrupted" if interrupted else "finished"
         values = {"run": run, "state": state, "exit_code": exit_code, "note": note}
         self._connection.execute(_queries["end_run"], values)
+
+    def close(self, run: int, *, exit_code: int, note: str) -> None:
+        """A run whose process died has been brought to its end by another one."""
+        self._connection.execute(_queries["close_run"], {"run": run, "exit_code": exit_code, "note": note})
+
+    # --- all shards or none -------------------------------------------------------------------
+
+    def token(self) -> str:
+        """What tells this set's prepared transactions from those of other fleets on the same server."""
+        row = self._connection.execute(_queries["set_token"], {"shard_set": self._shard_set}).fetchone()
+        assert row is not None  # noqa: S101 recorded at the begin of every operation
+        return str(row[0])
+
+    def open_decision(self, run: int) -> None:
+        """The run is one of all shards or none; nothing is decided yet."""
+        self._connection.execute(_queries["open_decision"], {"run": run})
+
+    def decide(self, run: int, decision: Decision) -> Decision:
+        """The decision that stands, durably: this one, unless another was made before."""
+        with self._connection.transaction():
+            self._connection.execute(_queries["durable_commit"])
+            self._connection.execute(_queries["decide"], {"run": run, "decision": decision})
+            row = self._connection.execute(_queries["decision"], {"run": run}).fetchone()
+        return "commit" if row is not None and row[0] == "commit" else "abort"
+
+    def settle(self, run: int, *, taken_over: bool = False) -> None:
+        """Nothing of the run is prepared on any shard any more."""
+        self._connection.execute(_queries["settle_decision"], {"run": run, "taken_over": taken_over})
+
+    def unsettled(self) -> list[Unsettled]:
+        """The runs of the set that may have left something prepared, oldest first."""
+        return [
+            Unsettled(*row) for row in self._connection.execute(_queries["unsettled"], {"shard_set": self._shard_set})
+        ]
+
+    # --- to read ------------------------------------------------------------------------------
 
     def run(self, run: int) -> Run:
         """The run of that number; raises NoSuchRun."""

@@ -1,7 +1,8 @@
-"""`runs` and `runs show`: the ledger."""
+"""`runs`, `runs show`, `runs resume`: the ledger."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,7 +10,8 @@ import typer
 from shardwright.cli.app import app, command
 from shardwright.cli.screen import Screen
 from shardwright.cli.words import result_line
-from shardwright.runs.results import WELL
+from shardwright.runs.results import WELL, ShardResult
+from shardwright.runs.stopping import StopRequest, stop_on_signals
 
 if TYPE_CHECKING:
     from shardwright.runs.store import Run
@@ -39,7 +41,23 @@ def list_runs(
 @command(group, "show", examples=("shardwright runs show 12",))
 def show(screen: Screen, number: Annotated[int, typer.Argument(metavar="ID", help="The run's number.")]) -> int:
     """Show one run and each shard's result in it."""
-    run, results = screen.fleet().run(number)
+    return _tell(screen, *screen.fleet().run(number))
+
+
+@command(group, "resume", changes=True, examples=("shardwright runs resume 12",))
+def resume(screen: Screen, number: Annotated[int, typer.Argument(metavar="ID", help="The run's number.")]) -> int:
+    """Finish a run whose process died: what it has left prepared is committed or rolled back, as was decided."""
+    fleet = screen.fleet()
+    if screen.dry_run:
+        run, results = fleet.run(number)
+        return _tell(screen, run, results)
+    with screen.progress() as listener, stop_on_signals(StopRequest()) as stop:
+        run, results = fleet.resume(number, stop=stop, on_event=listener)
+    _tell(screen, run, results)
+    return 0 if run.state == "finished" else 2
+
+
+def _tell(screen: Screen, run: Run, results: Sequence[ShardResult]) -> int:
     screen.document({**run.as_dict(), "shards": [result.as_dict() for result in results]})
     screen.line(_line(run), important=True)
     if run.note:

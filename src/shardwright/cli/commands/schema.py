@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from shardwright.cli.app import LockTimeout, Timeout, app, command
+from shardwright.cli.app import AtomicTimeout, LockTimeout, Timeout, app, command
 from shardwright.cli.screen import Screen
 from shardwright.cli.words import (
     Line,
@@ -49,6 +49,7 @@ Target = Annotated[str, typer.Argument(metavar="REV", help="An Alembic revision:
         "shardwright migrate",
         "shardwright migrate --canary 2 --waves 10%,50% --on-failure rollback",
         "shardwright migrate 4f2a1b --shards region=eu --dry-run",
+        "shardwright migrate --atomic --atomic-timeout 5s",
     ),
 )
 def migrate(
@@ -81,14 +82,22 @@ def migrate(
         ),
     ] = False,
     allow: Allow = None,
+    atomic: Annotated[
+        bool, typer.Option("--atomic", help="All shards or none, by two-phase commit; refused where that can't be.")
+    ] = False,
+    atomic_timeout: AtomicTimeout = None,
 ) -> int:
     """Bring every shard to one revision: in parallel, each verified, all in the ledger."""
     from shardwright.fleet import MigrateOptions  # noqa: PLC0415
 
     fleet = screen.fleet()
     if screen.dry_run:
-        options = MigrateOptions(target=target, shards=shards, canary=canary, waves=waves)
+        options = MigrateOptions(
+            target=target, shards=shards, canary=canary, waves=waves, on_failure=on_failure, atomic=atomic
+        )
         plan = fleet.plan_migrate(options)
+        if atomic:
+            fleet.require_atomic(plan)
         return _show_plan(screen, fleet, plan, fleet.lint_plan(plan, allow=allowed(allow)))
     with screen.progress() as listener, stop_on_signals(StopRequest()) as stop:
         result = fleet.migrate(
@@ -103,6 +112,8 @@ def migrate(
             lock_timeout=lock_timeout,
             online=online,
             allow=allowed(allow),
+            atomic=atomic,
+            **({"atomic_timeout": atomic_timeout} if atomic_timeout else {}),
             verbose=screen.verbose,
             stop=stop,
             on_event=listener,
