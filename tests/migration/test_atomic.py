@@ -11,7 +11,8 @@ import pytest
 from kit import AT_GATE, TRANSACTION_EACH, MakeProject, Project, statuses, until
 from shardwright import errors
 from shardwright.embedded import Cluster, temporary_cluster
-from shardwright.migration import ways
+from shardwright.migration import atomic, ways
+from shardwright.migration.atomic import job
 from shardwright.runs.events import Decided, Event, RunStarted, ShardPrepared, ShardStarted
 from shardwright.runs.stopping import StopRequest
 
@@ -21,7 +22,8 @@ READS = 'op.get_bind().execute(sa.text("SELECT 1")).scalar()'
 @pytest.fixture(params=["sent", "online"])
 def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each promise holds for revisions that are sent and for those that run online."""
-    monkeypatch.setattr(ways, "FROM_SHARDS", 2 if request.param == "sent" else 1000)
+    if request.param == "online":
+        monkeypatch.setattr(atomic, "job", lambda history, plan, _, name: job(history, plan, ways.Ways(), name))
 
 
 both_ways = pytest.mark.usefixtures("_both_ways")
@@ -155,14 +157,18 @@ def test_an_autocommit_block_that_cannot_be_rendered_is_found_by_the_trial(make_
 
 
 def test_a_transaction_for_each_revision_is_refused(make_project: MakeProject) -> None:
-    """One revision alone is one transaction; two are not."""
+    """One revision alone is one transaction; two are not, whichever way they go."""
     project = make_project(shards=2)
     project.env(TRANSACTION_EACH)
-    project.table("r1", "a")
+    project.revision("r1", f'op.create_table("a", sa.Column("id", sa.Integer))\n{READS}')
     project.table("r2", "b")
     assert "upgrade r1 (r1.py) commits before the end" in refusal(project)
     assert project.migrate("r1", atomic=True).exit_code == 0
+    project.env(TRANSACTION_EACH, ("literal_binds=True", "literal_binds=True, transaction_per_migration=True"))
+    project.table("r3", "c")
+    assert "env.py asks for a transaction per migration" in refusal(project)
     assert project.migrate("r2", atomic=True).exit_code == 0
+    assert project.migrate("r3", atomic=True).exit_code == 0
 
 
 @both_ways

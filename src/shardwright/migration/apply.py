@@ -67,7 +67,6 @@ def prepare(session: ShardSession) -> Mapping[str, Any]:
     history = _history(location)
     require_unmoved(read_state(session.watch, location.version_table), session.payload["before"])
     session.before_commit = preparing = _Preparing(session)
-    session.facts["since"] = time.monotonic()
     _run_env(session, history, preparing.steps)
     if not preparing.is_done:
         raise ShardProblem(
@@ -88,6 +87,7 @@ class _Preparing:
     def steps(self, history: History, _: State) -> Iterator[RevisionStep]:
         """The payload's steps; before the first of them env.py may commit as it likes."""
         self._has_begun = True
+        self._session.facts["since"] = time.monotonic()
         yield from history.steps(self._session.payload["steps"])
 
     def __call__(self, connection: Connection) -> None:

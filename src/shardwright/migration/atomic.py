@@ -110,7 +110,6 @@ class _AllOrNone:
         self._for_others: tuple[str, ...] = ()
 
     def run(self, ways: Ways, *, verbose: bool) -> Outcome:
-        self._op.ledger.open_decision(self._run)
         try:
             self._prepare(ways, verbose=verbose)
         except BaseException:

@@ -62,12 +62,15 @@ class Operation:
         todo: Iterable[ShardResult],
         settled: Iterable[ShardResult],
         undoes: int | None = None,
+        is_atomic: bool = False,
     ) -> None:
         """The run stands in the ledger: `settled` shards with their results, `todo` as not tried yet."""
         todo, settled = list(todo), list(settled)
         self.results = {result.shard: result for result in (*todo, *settled)}
         self._target = target
-        self.run = self.ledger.begin(self.kind, target=target, plan=plan, results=(*todo, *settled), undoes=undoes)
+        self.run = self.ledger.begin(
+            self.kind, target=target, plan=plan, results=(*todo, *settled), undoes=undoes, is_atomic=is_atomic
+        )
         self._on_event(RunStarted(self.kind, self.run, target, len(self.results), len(todo)))
         for result in settled:
             self._on_event(ShardFinished(result))

@@ -118,7 +118,11 @@ def migrate(fleet: FleetConfig, options: MigrateOptions, *, stop: StopRequest, o
             on_event(warning)
         lint.require_clean()
         rendered = lint.renderings or None
-        ways = Ways() if options.online else choose(fleet, history, plan.todo, op.control, stop, rendered=rendered)
+        ways = Ways()
+        if not options.online:
+            # Of all shards or none each waits for the slowest: sending is worth a proof for the fewest.
+            least = 1 if options.atomic else None
+            ways = choose(fleet, history, plan.todo, op.control, stop, rendered=rendered, from_shards=least)
         if options.atomic:
             require_feasible(fleet, plan, rendered or render(history.location, plan.todo))
             try_out(fleet, history, plan, ways, stop=stop, on_event=on_event)
@@ -127,6 +131,7 @@ def migrate(fleet: FleetConfig, options: MigrateOptions, *, stop: StopRequest, o
             plan=plan.as_dict(),
             todo=[not_tried(each.shard.name, each.before) for each in plan.todo],
             settled=settled,
+            is_atomic=options.atomic and bool(plan.todo),
         )
         _tell_ways(ways, on_event)
         extra = {"lint": lint.as_dict()} if lint.findings else {}

@@ -86,6 +86,7 @@ def choose(
     stop: StopRequest,
     *,
     rendered: Mapping[Way, list[Rendering]] | None = None,
+    from_shards: int | None = None,
 ) -> Ways:
     """The ways of all shards with work to be done; a rendering that is not proven equal is not used.
 
@@ -94,7 +95,7 @@ def choose(
     A revision that was sent half way (its autocommit_block failed) is finished by the rendering that began it, however
     few the shards are. Changes nothing on the shards; proofs are made on scratch databases and remembered.
     """
-    few = len(todo) < FROM_SHARDS
+    few = len(todo) < (FROM_SHARDS if from_shards is None else from_shards)
     if few and not any(_begun(fleet, todo).values()):
         return Ways()
     groups = {way: [plan for plan in todo if way_of(plan) == way] for way in dict.fromkeys(map(way_of, todo))}

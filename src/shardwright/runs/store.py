@@ -96,8 +96,11 @@ class Ledger:
         plan: Mapping[str, Any],
         results: Iterable[ShardResult],
         undoes: int | None = None,
+        is_atomic: bool = False,
     ) -> int:
         """A new run stands in the ledger with every shard's present revision, before any shard is touched.
+
+        `is_atomic`: it is one of all shards or none, and nothing is decided yet.
 
         Its number is returned. Runs whose process died are marked abandoned: the caller holds the set's lock.
         """
@@ -118,6 +121,8 @@ class Ledger:
             ).fetchone()
             assert row is not None  # noqa: S101 INSERT … RETURNING gives a row
             self.write(row[0], list(results))
+            if is_atomic:
+                self._connection.execute(_queries["open_decision"], {"run": row[0]})
         return int(row[0])
 
     def abandon(self, note: str) -> None:
@@ -160,10 +165,6 @@ class Ledger:
         row = self._connection.execute(_queries["set_token"], {"shard_set": self._shard_set}).fetchone()
         assert row is not None  # noqa: S101 recorded at the begin of every operation
         return str(row[0])
-
-    def open_decision(self, run: int) -> None:
-        """The run is one of all shards or none; nothing is decided yet."""
-        self._connection.execute(_queries["open_decision"], {"run": run})
 
     def decide(self, run: int, decision: Decision) -> Decision:
         """The decision that stands, durably: this one, unless another was made before."""
