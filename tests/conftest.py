@@ -85,3 +85,11 @@ def make_project(tmp_path: Path, make_database: Callable[[], str]) -> MakeProjec
         return project
 
     return make
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many revisions of each public history were rendered and how many ran online, one line each."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "history":
+                terminalreporter.write_line(f"history {value}")
