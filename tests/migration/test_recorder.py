@@ -53,7 +53,7 @@ def test_what_needs_no_answer_is_rendered(tmp_path: Path, upgrade: str, sql: str
         ("sa.inspect(op.get_bind()).get_table_names()", "inspects the database"),
         (
             'with op.batch_alter_table("a", recreate="always") as batch:\n    batch.drop_column("b")',
-            "inspects the database",
+            "batch mode",
         ),
         ('sa.Table("a", sa.MetaData(), sa.Column("i", sa.Integer)).create(op.get_bind())', "checkfirst"),
         ('op.get_bind().exec_driver_sql("DELETE FROM a")', "exec_driver_sql"),
