@@ -100,3 +100,11 @@ def make_frail_database(other_cluster: Cluster) -> Iterator[Callable[[], str]]:
     other_cluster.start()
     for url in made:
         drop_database(other_cluster, url)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many revisions of each public history were rendered and how many ran online, one line each."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "history":
+                terminalreporter.write_line(f"history {value}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import psycopg
@@ -255,4 +256,16 @@ def test_an_env_sees_what_alembic_would_show_it(project: Project) -> None:
         "assert not context.is_offline_mode()\n"
     )
     project.env(("config = context.config\n", f"config = context.config\n{look}"))
+    assert_migrated(project)
+
+
+def test_modules_beside_the_revisions_do_not_hide_pythons_own(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A revision may put a folder with a types.py first on the path (CKAN's do): workers start all the same."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (project.path / "shadows").mkdir()
+    (project.path / "shadows" / "types.py").write_text("")
+    file = project.path / "migrations" / "versions" / "r1.py"
+    file.write_text(f"import sys\nsys.path.insert(0, {str(project.path / 'shadows')!r})\n{file.read_text()}")
     assert_migrated(project)

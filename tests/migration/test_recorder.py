@@ -32,6 +32,7 @@ def rendering_of(tmp_path: Path, upgrade: str) -> Rendering:
         ('op.get_bind().execute(sa.text("DELETE FROM a"))', "DELETE FROM a"),
         ('op.bulk_insert(sa.table("a", sa.column("n", sa.Integer)), [{"n": 1}])', "INSERT INTO a (n) VALUES (1)"),
         ('sa.Enum("x", name="e").create(op.get_bind(), checkfirst=False)', "CREATE TYPE e AS ENUM ('x')"),
+        ('with op.batch_alter_table("a") as batch:\n    batch.drop_column("b")', "ALTER TABLE a DROP COLUMN b"),
     ],
 )
 def test_what_needs_no_answer_is_rendered(tmp_path: Path, upgrade: str, sql: str) -> None:
@@ -50,6 +51,10 @@ def test_what_needs_no_answer_is_rendered(tmp_path: Path, upgrade: str, sql: str
         ('op.get_bind().execute(sa.text("UPDATE a SET b = :b"), {"b": 1})', "parameters"),
         ('op.get_bind().execute(sa.text("DELETE FROM a")).rowcount', "looks at the result"),
         ("sa.inspect(op.get_bind()).get_table_names()", "inspects the database"),
+        (
+            'with op.batch_alter_table("a", recreate="always") as batch:\n    batch.drop_column("b")',
+            "batch mode",
+        ),
         ('sa.Table("a", sa.MetaData(), sa.Column("i", sa.Integer)).create(op.get_bind())', "checkfirst"),
         ('op.get_bind().exec_driver_sql("DELETE FROM a")', "exec_driver_sql"),
         ('try:\n    op.get_bind().execute(sa.text("SELECT 1"))\nexcept Exception:\n    pass', "reads: SELECT 1"),
@@ -79,3 +84,12 @@ def test_an_autocommit_block_stands_outside_of_the_transaction(tmp_path: Path) -
     rendering = rendering_of(tmp_path, body)
     words = [(statement.sql.split()[0], statement.in_transaction) for statement in rendering.statements]
     assert words == [("CREATE", True), ("CREATE", True), ("CREATE", False), ("INSERT", True), ("INSERT", True)]
+
+
+def test_the_indexes_of_a_table_come_in_one_order(tmp_path: Path) -> None:
+    """SQLAlchemy keeps them in a set, so that each rendering, and each process, would have another order."""
+    columns = ", ".join(f'sa.Column("c{number}", sa.Integer, index=True)' for number in range(9))
+    rendering = rendering_of(tmp_path, f'op.create_table("a", {columns})')
+    assert rendering.why_not is None
+    indexes = [statement.sql for statement in rendering.statements if statement.sql.startswith("CREATE INDEX")]
+    assert indexes == [f"CREATE INDEX ix_a_c{number} ON a (c{number})" for number in range(9)]

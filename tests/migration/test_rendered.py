@@ -84,6 +84,19 @@ def test_rows_that_a_revision_writes_are_compared_too(make_project: MakeProject)
     assert project.sql("shard_1", "SELECT n FROM a") == [(0,)]
 
 
+def test_the_moment_of_writing_is_no_difference(make_project: MakeProject) -> None:
+    """`now()` is another moment on each copy, which is no reason to go online."""
+    project = make_project(shards=2)
+    project.revision(
+        "r1",
+        """
+        op.execute("CREATE TABLE a (made timestamptz DEFAULT now(), utc timestamp DEFAULT timezone('utc', now()))")
+        op.execute("INSERT INTO a DEFAULT VALUES")
+        """,
+    )
+    assert migrate(project)[1] == WaysChosen(("r1",), {})
+
+
 def test_a_failing_statement_leaves_its_shard_where_it_was(make_project: MakeProject) -> None:
     """What Alembic does in one transaction is one transaction: an error in the second revision undoes the first."""
     project = make_project(shards=2)

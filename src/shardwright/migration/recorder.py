@@ -18,8 +18,9 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, RevisionStep
 from sqlalchemy import inspection
 from sqlalchemy.engine.mock import MockConnection
-from sqlalchemy.schema import CreateTable
+from sqlalchemy.schema import CreateTable, Table
 from sqlalchemy.sql.elements import TextClause
+from sqlalchemy.util import OrderedSet
 
 from shardwright.migration.history import History, State
 
@@ -107,6 +108,7 @@ class StrictConnection(MockConnection):
     """Records what needs no answer and refuses the rest."""
 
     version_table: Any = None
+    tape: _Tape
 
     def execute(self, obj: Any, parameters: Any = None, execution_options: Any = None) -> Any:
         """The statement is recorded; raises NeedsConnection where it reads or has parameters."""
@@ -121,8 +123,8 @@ class StrictConnection(MockConnection):
         return _Result()
 
     def in_transaction(self) -> bool:
-        """Asked by Alembic itself when an autocommit_block begins."""
-        return False
+        """As online: not in an autocommit_block. Asked by Alembic itself, there and in batch mode."""
+        return self.tape.in_transaction
 
     def _run_ddl_visitor(self, visitorcallable: Any, element: Any, **keywords: Any) -> None:
         if element is self.version_table:
@@ -198,8 +200,15 @@ def _make_strict(context: MigrationContext, environment: EnvironmentContext, tap
         return execute(construct, *arguments, **keywords)
 
     impl._exec = execute_noting_version
+    create_table = impl.create_table
+
+    def create_table_in_order(table: Table, **keywords: Any) -> None:
+        table.indexes = OrderedSet(sorted(table.indexes, key=lambda index: str(index.name)))  # a set: in any order
+        create_table(table, **keywords)
+
+    impl.create_table = create_table_in_order
     connection = StrictConnection(context.dialect, lambda statement, _: impl._exec(statement))
-    connection.version_table = context._version
+    connection.version_table, connection.tape = context._version, tape
     context.connection = impl.connection = connection  # type: ignore[assignment]
     impl.literal_binds = True
     impl.static_output = lambda text: None if text.startswith("--") else tape.take(text)

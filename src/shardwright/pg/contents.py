@@ -13,7 +13,10 @@ _queries = load(__package__)
 
 
 def contents(connection: psycopg.Connection[Any]) -> dict[str, tuple[int, int]]:
-    """For each table outside of our own schema the number of rows and an order-free hash of them. Reads all."""
+    """For each table outside of our own schema the number of rows and an order-free hash of them. Reads all.
+
+    Moments of today count as equal: `now()` is another one on each database.
+    """
     found = {}
     for schema, table in connection.execute(_queries["user_tables"]).fetchall():
         query = _queries["hash_rows"].format(table=sql.Identifier(schema, table))

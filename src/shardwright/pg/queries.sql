@@ -96,7 +96,13 @@ WHERE class.relkind = 'r'
   AND space.nspname NOT LIKE 'pg\_%'
 
 -- name: hash_rows
-SELECT count(*), coalesce(sum(pg_catalog.hashtextextended(whole::text, 0)), 0) FROM {table} AS whole
+-- A moment of today is when the rows were written, and no two databases have the same.
+SELECT count(*), coalesce(sum(pg_catalog.hashtextextended(
+    pg_catalog.regexp_replace(
+        whole::text,
+        '(' || current_date || '|' || (now() AT TIME ZONE 'UTC')::date || ')[ T]\d\d:\d\d:\d\d(\.\d+)?',
+        'now', 'g'), 0)), 0)
+FROM {table} AS whole
 
 -- name: free_prepared
 SELECT pg_catalog.current_setting('max_prepared_transactions')::int - count(*) FROM pg_catalog.pg_prepared_xacts

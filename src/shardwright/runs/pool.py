@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from multiprocessing.connection import Connection
 
@@ -32,7 +33,7 @@ class WorkerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(_search_path())},
                 start_new_session=True,  # the terminal's Ctrl-C is for the run's process alone
             )
         self.channel: Connection[Request, Answer] = Connection(ours.detach())
@@ -82,3 +83,9 @@ class WorkerProcess:
             self.channel.send(request)
         except (BrokenPipeError, ConnectionResetError):
             return  # reading the channel tells, and tells why
+
+
+def _search_path() -> list[str]:
+    """Ours, but the standard library first: a revision may have put a folder of its own before it, with a types.py."""
+    standard = sysconfig.get_path("stdlib")
+    return sorted(sys.path, key=lambda entry: entry != standard)
