@@ -20,6 +20,7 @@ from shardwright.migration.plan import (
     plan_shard,
     plan_shards,
 )
+from shardwright.migration.rehearse import Rehearsal, rehearse
 from shardwright.migration.versions import survey
 from shardwright.migration.ways import Ways, choose
 from shardwright.runs.events import Listener, Warned, WaysChosen
@@ -37,7 +38,7 @@ class MigrateOptions:
 
     `max_failures`: how many shards may fail before nothing new is started (and, with `rollback`, those done go
     back); None means 0 for `stop` and `rollback`, any number for `continue`. `timeout` is per shard, over all its
-    tries. `allow`: rules of lint that are let pass.
+    tries. `allow`: rules of lint that are let pass. `rehearse_rows` asks for a rehearsal as `rehearse` does.
     """
 
     target: str = "head"
@@ -51,6 +52,8 @@ class MigrateOptions:
     lock_timeout: timedelta | None = None
     online: bool = False
     allow: tuple[str, ...] = ()
+    rehearse: bool = False
+    rehearse_rows: int | None = None
     verbose: bool = False
 
     @property
@@ -63,8 +66,7 @@ class MigrateOptions:
 
 def script_location(fleet: FleetConfig) -> ScriptLocation:
     """Where the fleet's Alembic history is."""
-    config = fleet.config
-    return ScriptLocation(config.project, config.migrations, config.fleet.version_table)
+    return ScriptLocation.from_config(fleet.config)
 
 
 def plan_migrate(fleet: FleetConfig, history: History, options: MigrateOptions) -> Plan:
@@ -92,7 +94,8 @@ def plan_migrate(fleet: FleetConfig, history: History, options: MigrateOptions) 
 def migrate(fleet: FleetConfig, options: MigrateOptions, *, stop: StopRequest, on_event: Listener) -> RunResult:
     """Every chosen shard is at the target, or its result says why not; the ledger has it all.
 
-    Raises LintFoundErrors and what `plan_migrate` and `operation` raise; nothing has been touched then.
+    Raises LintFoundErrors, RehearsalFailed, what `rehearse`, `plan_migrate` and `operation` raise; nothing has been
+    touched then.
     """
     history = History(script_location(fleet))
     with operation(fleet, "migrate", stop=stop, on_event=on_event) as op:
@@ -102,11 +105,16 @@ def migrate(fleet: FleetConfig, options: MigrateOptions, *, stop: StopRequest, o
         for warning in lint.warnings():
             on_event(warning)
         lint.require_clean()
+        rehearsal = rehearse_plan(fleet, history, plan, options, stop=stop, on_event=on_event)
+        if rehearsal is not None and not stop.is_asked:
+            rehearsal.require_sound(way_back=options.on_failure == "rollback")
+        found = {"lint": lint if lint.findings else None, "rehearsal": rehearsal}
+        extra = {name: report.as_dict() for name, report in found.items() if report is not None}
         rendered = lint.renderings or None
         ways = Ways() if options.online else choose(fleet, history, plan.todo, op.control, stop, rendered=rendered)
         op.begin(
             target=plan.target,
-            plan=plan.as_dict(),
+            plan=plan.as_dict() | extra,
             todo=[not_tried(each.shard.name, each.before) for each in plan.todo],
             settled=settled,
         )
@@ -114,7 +122,17 @@ def migrate(fleet: FleetConfig, options: MigrateOptions, *, stop: StopRequest, o
         _execute(op, history, plan, ways, options)
         go_back = options.on_failure == "rollback" and _failed_too_often(op, options) and not stop.is_asked
         beyond_repair = go_back and _roll_back(op, history, plan, options)
-        return op.finish(refused=beyond_repair, extra={"lint": lint.as_dict()} if lint.findings else None)
+        return op.finish(refused=beyond_repair, extra=extra)
+
+
+def rehearse_plan(
+    fleet: FleetConfig, history: History, plan: Plan, options: MigrateOptions, *, stop: StopRequest, on_event: Listener
+) -> Rehearsal | None:
+    """The rehearsal of `plan`, None where the options ask for none. Raises what `rehearse` raises."""
+    if not options.rehearse and options.rehearse_rows is None:
+        return None
+    limits, rows = _limits(fleet, options), options.rehearse_rows
+    return rehearse(fleet, history, plan.todo, rows=rows, limits=limits, stop=stop, on_event=on_event)
 
 
 def _tell_ways(ways: Ways, on_event: Listener) -> None:
