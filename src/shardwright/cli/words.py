@@ -134,9 +134,9 @@ def rehearsal_lines(report: Mapping[str, Any]) -> Iterator[Line]:
     """For each schema: the revisions with their times, what stops others meanwhile, and what is wrong."""
     for schema in report["schemas"]:
         shards = schema["shards"]
-        rows = f", {counted(sum(schema['rows'].values()), 'row')} of {counted(len(schema['rows']), 'table')}"
-        alike = f", alike {members(shards, is_first=True)}" if len(shards) > 1 else ""
-        yield f"rehearsed on a copy of {shards[0]}{rows if schema['rows'] else ''}{alike}", None
+        counts = schema["rows"].values()
+        rows = f" with {counted(sum(counts), 'row')} of {counted(len(counts), 'table')}" if counts else ""
+        yield f"rehearsed on a copy of {shards[0]}{rows}, for {members(shards, is_first=True)}", None
         for revision in schema["revisions"]:
             yield from _revision_lines(revision, has_failed=schema["failure"] is not None)
         if schema["failure"] is not None:
@@ -144,8 +144,10 @@ def rehearsal_lines(report: Mapping[str, Any]) -> Iterator[Line]:
 
 
 def _revision_lines(revision: Mapping[str, Any], *, has_failed: bool) -> Iterator[Line]:
-    ways = "up" if has_failed or revision["irreversible"] else "up, down, up again"
-    yield f"  {revision['revision']}: {ways} ({revision['seconds']:.3f} s)", None
+    if has_failed and not revision["statements"]:
+        return
+    outcome = "" if has_failed or revision["irreversible"] else "; down and up again: as before"
+    yield f"  {revision['revision']}: up {revision['seconds']:.3f} s{outcome}", None
     for statement in revision["statements"]:
         yield from _statement_lines(statement)
     if revision["irreversible"]:

@@ -63,3 +63,7 @@ LEFT JOIN pg_catalog.pg_locks AS held
     AND held.locktype = 'relation'
     AND held.database = session.datid
 WHERE session.pid = %(pid)s
+
+-- name: create_version_table
+-- As Alembic makes it, which leaves it where it is there.
+CREATE TABLE IF NOT EXISTS {table} (version_num varchar(32) NOT NULL, CONSTRAINT {key} PRIMARY KEY (version_num))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from shardwright import errors
 from shardwright.config import FleetConfig
@@ -22,6 +23,7 @@ from shardwright.migration.scratch import NoScratch, scratch_copy, scratch_datab
 from shardwright.pg.connect import connect
 from shardwright.pg.faults import explain
 from shardwright.pg.fingerprint import Difference, Fingerprint, differences, fingerprint
+from shardwright.pg.queries import load
 from shardwright.runs.events import Listener, Rehearsed, Rehearsing, ignore
 from shardwright.runs.fanout import FanOut, FanOutLimits, Job, JobResult
 from shardwright.runs.results import revisions_text
@@ -242,6 +244,7 @@ class _Stage:
                 sampled.update(copy_sample(shard, target, self.rows, table, self.stop))
 
         with scratch_copy(shard, self.fleet.control, table, fill=fill) as copy:
+            _make_version_table(copy, table)
             yield copy, sampled
 
     def _blame(self, copy: DatabaseUrl, clean: Fingerprint, back: _End) -> dict[str, _Blame]:
@@ -282,6 +285,16 @@ class _Stage:
         return ends
 
 
+def _make_version_table(scratch: DatabaseUrl, version_table: str) -> None:
+    """A shard at base may lack it; no downgrade takes it away again, and none has to."""
+    names = version_table.split(".")
+    query = load(__package__)["create_version_table"].format(
+        table=sql.Identifier(*names), key=sql.Identifier(f"{names[-1]}_pkc")
+    )
+    with connect(scratch, application_name=_NAME) as connection, suppress(psycopg.errors.InvalidSchemaName):
+        connection.execute(query)  # where the schema is not there either, env.py makes both
+
+
 def _schema(scratch: DatabaseUrl) -> Fingerprint:
     with connect(scratch, application_name=_NAME) as connection:
         return fingerprint(connection)
@@ -314,6 +327,6 @@ def _blames(
 
 
 def _left(found: Sequence[Difference]) -> str:
-    first = f"{found[0].kind} {found[0].name}"
-    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-    return f"leaves {first}{more} other than before"
+    first, more = found[0], f", and {len(found) - 1} more" if len(found) > 1 else ""
+    how = "behind" if first.right is None else "dropped" if first.left is None else "changed"
+    return f"leaves {first.kind} {first.name} {how}{more}"
