@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from shardwright.migration.lint import LintReport
 
 MANY = 20  # from here on shards that had nothing to do are told in one line
+_COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
+_READS = re.compile(r"(SELECT|SHOW|SET|RESET|EXPLAIN)\b", re.IGNORECASE)
 _SQL_WIDTH = 100  # of a statement, for people
 _FEW_OBJECTS = 5  # of those that a downgrade left other than they were; --json has all
 Line = tuple[str, str | None]
@@ -164,15 +167,14 @@ def _change(difference: Mapping[str, Any]) -> str:
 
 
 def _statement_lines(statement: Mapping[str, Any]) -> Iterator[Line]:
-    """`0.012 s  ALTER TABLE …`, then who waits for it; of locks that stop nobody nothing is said."""
-    sql = " ".join(statement["sql"].split())
+    """`0.012 s  ALTER TABLE …`, then who waits for it; a read, and a lock that stops nobody, is not told."""
+    sql = " ".join(_COMMENT.sub("", statement["sql"]).split())
+    if _READS.match(sql):
+        return
+    alone = " (outside of a transaction: its locks are not known)" if statement["locks"] is None else ""
     times = f" ({statement['times']} times)" if statement["times"] > 1 else ""
-    yield (
-        f"    {statement['seconds']:.3f} s  {sql if len(sql) <= _SQL_WIDTH else sql[: _SQL_WIDTH - 1] + '…'}{times}",
-        "dim",
-    )
-    if statement["locks"] is None:
-        yield "             outside of a transaction: its locks were not seen", "dim"
+    short = sql if len(sql) <= _SQL_WIDTH else f"{sql[: _SQL_WIDTH - 1]}…"
+    yield f"    {statement['seconds']:.3f} s  {short}{times}{alone}", "dim"
     for lock in statement["locks"] or ():
         if lock["stops"]:
             yield f"             {lock['mode']} on {lock['relation']}: {lock['stops']} wait", "yellow"
