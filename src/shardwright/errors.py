@@ -485,6 +485,28 @@ class LintFoundErrors(Refused):
 
 
 @dataclass(eq=False)
+class RehearsalFailed(Refused):
+    """The plan, tried on a copy of a shard's schema, failed there; or it can't be taken back, and that was wanted."""
+
+    faults: str
+    fact = "no shard was touched: the rehearsal failed\n{faults}"
+    cure = "mend the revision, and see how it does: shardwright migrate --rehearse --dry-run"
+
+
+@dataclass(eq=False)
+class NoRehearsal(Refused):
+    """A rehearsal was asked for, and no copy of a shard could be made on the control database's server."""
+
+    shard: str
+    reason: str
+    fact = "no shard was touched: the plan can't be rehearsed on a copy of {shard}: {reason}"
+    cure = (
+        "a rehearsal needs CREATEDB for the role of fleet.control, pg_dump here, not older than the shards, and with "
+        "--rehearse-rows the right to read the tables; or leave it out"
+    )
+
+
+@dataclass(eq=False)
 class NotDisposable(Refused):
     """A command that destroys data was given for a fleet that is not marked for it."""
 

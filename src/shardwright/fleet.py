@@ -23,6 +23,7 @@ from shardwright.migration import resume as resuming
 from shardwright.migration import rollback as rollbacks
 from shardwright.migration.history import History
 from shardwright.migration.plan import Plan
+from shardwright.migration.rehearse import Rehearsal
 from shardwright.migration.render import render
 from shardwright.migration.trial import require_feasible
 from shardwright.runs.events import Listener, ignore
@@ -95,6 +96,13 @@ class Fleet:
         """What `migrate` would say of the SQL in `plan`; the shards are asked how large some tables are."""
         return linting.lint_plan(self.resolved, self._history(), plan.todo, allow)
 
+    def rehearse_plan(
+        self, plan: Plan, options: MigrateOptions, *, stop: StopRequest | None = None, on_event: Listener = ignore
+    ) -> Rehearsal | None:
+        """What `migrate` with these options would find in a rehearsal of `plan`; None where they ask for none."""
+        fleet, history = self.resolved, self._history()
+        return rollout.rehearse_plan(fleet, history, plan, options, stop=stop or StopRequest(), on_event=on_event)
+
     def lint(self, *, since: str | None = None, allow: Sequence[str] = ()) -> linting.LintReport:
         """What in the revisions after `since` (default: in each revision by itself) is a danger; needs no database.
 
@@ -118,14 +126,17 @@ class Fleet:
         allow: Sequence[str] = (),
         atomic: bool = False,
         atomic_timeout: timedelta | str = rollout.ATOMIC_TIMEOUT,
+        rehearse: bool = False,
+        rehearse_rows: int | None = None,
         verbose: bool = False,
         stop: StopRequest | None = None,
         on_event: Listener = ignore,
     ) -> RunResult:
         """Every chosen shard is at `target`, or its result says why not. Durations as `"30min"` or timedelta.
 
-        `allow`: rules of lint that are let pass. `atomic`: all of them or none, by two-phase commit; locks are held
-        until all are prepared, for `atomic_timeout` at most. Raises RolloutUnderWay, LintFoundErrors, NotAtomic,
+        `allow`: rules of lint that are let pass. `rehearse`: try it on copies first, with `rehearse_rows` rows of
+        each table. `atomic`: all of them or none, by two-phase commit; locks are held until all are prepared, for
+        `atomic_timeout` at most. Raises RolloutUnderWay, LintFoundErrors, RehearsalFailed, NoRehearsal, NotAtomic,
         ControlUnavailable, HistoryError, UsageError; nothing has been touched then.
         """
         options = MigrateOptions(
@@ -142,6 +153,8 @@ class Fleet:
             allow=tuple(allow),
             atomic=atomic,
             atomic_timeout=_duration(atomic_timeout) or rollout.ATOMIC_TIMEOUT,
+            rehearse=rehearse,
+            rehearse_rows=rehearse_rows,
             verbose=verbose,
         )
         return rollout.migrate(self._for_acting, options, stop=stop or StopRequest(), on_event=on_event)

@@ -15,6 +15,7 @@ from shardwright.embedded import find_binaries
 
 COMMANDS = {
     "migrate": "migrate to r2: 2 shards to do",
+    "migrate --rehearse-rows 5": "rehearsed on a copy of shard_0 with 1 row of 1 table",
     "migrate r1 --shards shard_0": "migrate to r1: 0 shards to do",
     "rollback": "rollback to the revisions before run 1: 2 shards to do",
     "rollback --to base": "rollback to base: 2 shards to do",

@@ -21,7 +21,10 @@ def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
 
 EVERYTHING = dict(walk(typer.main.get_command(app)))
 ACTING = {words: each for words, each in EVERYTHING.items() if words and words != ("dev",)}
-CHANGING = {"init", "dev up", "dev down", "dev reset", "shards add", "migrate", "rollback", "reset", "seed"}
+CHANGING = {
+    *("init", "dev up", "dev down", "dev reset", "shards add"),
+    *("migrate", "rollback", "reset", "seed", "runs resume"),
+}
 
 
 @pytest.mark.parametrize("words", ACTING, ids=" ".join)

@@ -27,7 +27,11 @@ def walk(command: Any, path: Words = ()) -> Iterator[Words]:
 
 
 COMMANDS = list(walk(typer.main.get_command(app)))
-ARGUMENTS: dict[Words, Words] = {("shards", "add"): ("x", "postgresql://h/x"), ("runs", "show"): ("1",)}
+ARGUMENTS: dict[Words, Words] = {
+    ("shards", "add"): ("x", "postgresql://h/x"),
+    ("runs", "show"): ("1",),
+    ("runs", "resume"): ("1",),
+}
 NEED_NO_FLEET = {("init",), ("demo",)}
 
 
@@ -35,7 +39,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
     """None is forgotten by the tests that walk them."""
     assert {" ".join(words) for words in COMMANDS} == {
         "init", "demo", "dev up", "dev down", "dev reset", "shards", "shards check", "shards add",
-        "status", "check", "lint", "migrate", "rollback", "reset", "seed", "runs", "runs show",
+        "status", "check", "lint", "migrate", "rollback", "reset", "seed", "runs", "runs show", "runs resume",
     }  # fmt: skip
 
 

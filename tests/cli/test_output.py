@@ -240,3 +240,27 @@ def test_shards_are_listed_without_a_history(project: Project, cli: Cli) -> None
     (project.path / "migrations" / "versions" / "r2.py").write_text("import nothing_like_it")
     done = cli("shards")
     assert (done.code, len(done.out.splitlines())) == (0, 2)
+
+
+def test_a_rehearsal_is_told_before_the_shards(project: Project, cli: Cli) -> None:
+    """Who has to wait for which statement, which downgrade is no way back and what it leaves; then the rollout."""
+    project.migrate()
+    project.revision("r2", 'op.create_index("i", "a", ["id"])\nop.execute("CREATE SEQUENCE IF NOT EXISTS s")')
+    project.revision("r3", "pass", 'raise NotImplementedError("lost")')
+    project.sql("shard_0", "INSERT INTO a VALUES (1)")
+    refused = cli("migrate", "--rehearse", "--on-failure", "rollback")
+    assert (refused.code, "downgrade r3 (r3.py): NotImplementedError: lost" in refused.err) == (2, True)
+    lines = cli("migrate", "--rehearse-rows", "5").out.splitlines()
+    assert lines[0] == "rehearsing on a copy of shard_0 for 2 shards …"
+    assert lines[1] == "rehearsed on a copy of shard_0 with 1 row of 1 table, for 2 shards (shard_0, shard_1)"
+    told = [re.sub(r"\d\.\d{3} s", "T", line) for line in lines]
+    assert told[2:8] == [
+        "  r2: up T",
+        "    T  CREATE INDEX i ON a (id)",
+        "             SHARE on a: writers wait",
+        "    T  CREATE SEQUENCE IF NOT EXISTS s",
+        "! r2: no way back: was not tried",
+        "  r3: up T",
+    ]
+    assert told[8] == "! r3: no way back: downgrade r3 (r3.py): NotImplementedError: lost"
+    assert lines[-1] == "2 migrated · run 2"

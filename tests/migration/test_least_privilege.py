@@ -55,6 +55,23 @@ def test_the_owner_of_the_databases_can_migrate_all_or_none(operator_project: Pr
     assert (result.exit_code, result.extra["atomic"]["decision"]) == (0, "commit")
 
 
+def test_a_rehearsal_with_rows_needs_createdb_and_no_more(operator_project: Project, cluster: Cluster) -> None:
+    """The copy is made, filled, migrated to and fro, watched and dropped by the same ordinary role."""
+    project = operator_project
+    project.revision("r1", "op.create_table('a', sa.Column('id', sa.Integer, primary_key=True))")
+    project.migrate()
+    project.sql("shard_0", "INSERT INTO a DEFAULT VALUES")
+    project.revision("r2", "op.add_column('a', sa.Column('n', sa.Integer))", "op.drop_column('a', 'n')")
+    with psycopg.connect(cluster.url("postgres"), autocommit=True) as admin:
+        admin.execute(sql.SQL("ALTER ROLE {} CREATEDB").format(sql.Identifier(ROLE)))
+    result = project.migrate(rehearse_rows=10)
+    assert statuses(result) == dict.fromkeys(project.shards, "migrated")
+    (schema,) = result.extra["rehearsal"]["schemas"]
+    assert (schema["rows"], schema["failure"], schema["irreversible"]) == ({"public.a": 1}, None, None)
+    (statement,) = schema["revisions"][0]["statements"]
+    assert [lock["mode"] for lock in statement["locks"]] == ["ACCESS EXCLUSIVE"]
+
+
 def test_the_check_finds_nothing_to_complain_about(operator_project: Project) -> None:
     """A database's owner is fit to work on it."""
     assert [health.findings for health in operator_project.fleet().check_shards()] == [(), ()]

@@ -12,10 +12,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from shardwright.cli.streams import Stream, printable
-from shardwright.cli.words import MANY, counted, result_line
+from shardwright.cli.words import MANY, counted, rehearsal_lines, result_line
 from shardwright.runs.events import (
     Decided,
     Event,
+    Rehearsed,
+    Rehearsing,
     RunFinished,
     RunStarted,
     ShardFinished,
@@ -61,6 +63,12 @@ class PlainProgress:
                 self._tell_ways(rendered, why_online)
             case Warned(fact, cure):
                 self.say(f"! {fact}" + (f"; try: {cure}" if cure else ""), "yellow")
+            case Rehearsing(shard, shards):
+                others = f" for {counted(shards, 'shard')}" if shards > 1 else ""
+                self.say(f"rehearsing on a copy of {shard}{others} …", "dim")
+            case Rehearsed(report):
+                for line in rehearsal_lines(report):
+                    self.say(*line)
             case WaveStarted(number, of, shards):
                 self.say(f"wave {number} of {of}: {counted(shards, 'shard')}", None)
             case Decided(decision, shards):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shardwright.runs.results import WELL, RunResult, ShardResult, Status, revisions_text
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from shardwright.migration.lint import LintReport
 
 MANY = 20  # from here on shards that had nothing to do are told in one line
+_COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
+_READS = re.compile(r"(SELECT|SHOW|SET|RESET|EXPLAIN)\b", re.IGNORECASE)
+_SQL_WIDTH = 100  # of a statement, for people
+_FEW_OBJECTS = 5  # of those that a downgrade left other than they were; --json has all
 Line = tuple[str, str | None]
 
 _GREEN = frozenset({Status.MIGRATED, Status.SEEDED, Status.RESET})
@@ -127,6 +132,53 @@ def lint_lines(report: LintReport) -> Iterator[Line]:
         yield f"- {revision}: not linted, it {why}", "dim"
     if report.why_none is not None:
         yield f"- not linted: {report.why_none}; try: {report.why_none.hint}", "dim"
+
+
+def rehearsal_lines(report: Mapping[str, Any]) -> Iterator[Line]:
+    """For each schema: the revisions with their times, what stops others meanwhile, and what is wrong."""
+    for schema in report["schemas"]:
+        shards = schema["shards"]
+        counts = schema["rows"].values()
+        rows = f" with {counted(sum(counts), 'row')} of {counted(len(counts), 'table')}" if counts else ""
+        yield f"rehearsed on a copy of {shards[0]}{rows}, for {members(shards, is_first=True)}", None
+        for revision in schema["revisions"]:
+            yield from _revision_lines(revision, has_failed=schema["failure"] is not None)
+        if schema["failure"] is not None:
+            yield f"✗ {schema['failure']}", "red"
+
+
+def _revision_lines(revision: Mapping[str, Any], *, has_failed: bool) -> Iterator[Line]:
+    if has_failed and not revision["statements"]:
+        return
+    outcome = "" if has_failed or revision["irreversible"] else "; down and up again: as before"
+    yield f"  {revision['revision']}: up {revision['seconds']:.3f} s{outcome}", None
+    for statement in revision["statements"]:
+        yield from _statement_lines(statement)
+    if revision["irreversible"]:
+        yield f"! {revision['revision']}: no way back: {revision['irreversible']}", "yellow"
+    for each in revision["differences"][:_FEW_OBJECTS]:
+        yield f"    {each['kind']} {each['name']}: {_change(each)}", "yellow"
+
+
+def _change(difference: Mapping[str, Any]) -> str:
+    """How the object stands after a way back that was none."""
+    if difference["before"] is None:
+        return f"left behind: {difference['after']}" if difference["after"] else "left behind"
+    return "gone" if difference["after"] is None else f"{difference['after']}, and was {difference['before']}"
+
+
+def _statement_lines(statement: Mapping[str, Any]) -> Iterator[Line]:
+    """`0.012 s  ALTER TABLE …`, then who waits for it; a read, and a lock that stops nobody, is not told."""
+    sql = " ".join(_COMMENT.sub("", statement["sql"]).split())
+    if _READS.match(sql):
+        return
+    alone = " (outside of a transaction: its locks are not known)" if statement["locks"] is None else ""
+    times = f" ({statement['times']} times)" if statement["times"] > 1 else ""
+    short = sql if len(sql) <= _SQL_WIDTH else f"{sql[: _SQL_WIDTH - 1]}…"
+    yield f"    {statement['seconds']:.3f} s  {short}{times}{alone}", "dim"
+    for lock in statement["locks"] or ():
+        if lock["stops"]:
+            yield f"             {lock['mode']} on {lock['relation']}: {lock['stops']} wait", "yellow"
 
 
 def size(count: int | None) -> str:

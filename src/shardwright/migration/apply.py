@@ -36,6 +36,11 @@ def upgrade(session: ShardSession) -> Mapping[str, Any]:
     return _run(session, lambda history, state: history.upgrade(state, target))
 
 
+def upgrade_over(session: ShardSession) -> Mapping[str, Any]:
+    """The shard has gone up over exactly the payload's `steps`; gives what `upgrade` gives."""
+    return _run(session, _exactly(session.payload["steps"]))
+
+
 def mixed(session: ShardSession) -> Mapping[str, Any]:
     """The shard has gone through the payload's `segments` in order: some are sent, the others run online."""
     location: ScriptLocation = session.payload["location"]

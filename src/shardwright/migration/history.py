@@ -19,6 +19,7 @@ from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError
 
 from shardwright import errors
+from shardwright.config import Config
 
 State = tuple[str, ...]
 
@@ -30,6 +31,11 @@ class ScriptLocation:
     project: Path
     directory: Path
     version_table: str
+
+    @classmethod
+    def from_config(cls, config: Config) -> ScriptLocation:
+        """Where shardwright.toml says that it is."""
+        return cls(config.project, config.migrations, config.fleet.version_table)
 
     def alembic_config(self) -> AlembicConfig:
         """Alembic's configuration: alembic.ini or [tool.alembic] where there is one, and our script directory."""

@@ -184,7 +184,7 @@ def lint_history(config: Config, *, since: str | None = None, allow: Iterable[st
     """
     allowed = _allowed(config, allow)
     find()
-    history = History(ScriptLocation(config.project, config.migrations, config.fleet.version_table))
+    history = History(ScriptLocation.from_config(config))
     state = history.resolve(since) if since is not None else ()
     steps = tuple(step.revision.revision for step in history.upgrade(state, "heads"))
     ((_, renderings),) = render_ways(history.location, [(state, steps)]).items()

@@ -42,3 +42,28 @@ LEFT JOIN LATERAL (
     FROM (SELECT relid FROM pg_catalog.pg_partition_tree(class.oid) UNION SELECT class.oid) AS part (oid)
 ) AS size ON true
 GROUP BY 1, 2
+
+-- name: relations
+-- What an application may wait for: tables, views and sequences, by number; not the revisions.
+SELECT class.oid::bigint, class.oid::pg_catalog.regclass::text
+FROM pg_catalog.pg_class AS class
+JOIN pg_catalog.pg_namespace AS space ON space.oid = class.relnamespace
+WHERE class.relkind IN ('r', 'p', 'm', 'v', 'f', 'S')
+  AND space.nspname NOT IN ('information_schema', 'shardwright')
+  AND space.nspname NOT LIKE 'pg\_%%'
+  AND class.oid IS DISTINCT FROM pg_catalog.to_regclass(%(version_table)s)
+
+-- name: locks_held
+-- One row at least, as long as the session lives: whether it is in a transaction, and each lock it holds.
+SELECT session.state LIKE 'idle in transaction%%', held.virtualtransaction, held.relation::bigint, held.mode
+FROM pg_catalog.pg_stat_activity AS session
+LEFT JOIN pg_catalog.pg_locks AS held
+    ON held.pid = session.pid
+    AND held.granted
+    AND held.locktype = 'relation'
+    AND held.database = session.datid
+WHERE session.pid = %(pid)s
+
+-- name: create_version_table
+-- As Alembic makes it, which leaves it where it is there.
+CREATE TABLE IF NOT EXISTS {table} (version_num varchar(32) NOT NULL, CONSTRAINT {key} PRIMARY KEY (version_num))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -22,7 +23,9 @@ from shardwright.migration.plan import (
     plan_shard,
     plan_shards,
 )
-from shardwright.migration.render import render
+from shardwright.migration.recorder import Rendering
+from shardwright.migration.rehearse import Rehearsal, rehearse
+from shardwright.migration.render import Way, render
 from shardwright.migration.trial import require_feasible, try_out
 from shardwright.migration.versions import survey
 from shardwright.migration.ways import Ways, choose
@@ -42,8 +45,8 @@ class MigrateOptions:
 
     `max_failures`: how many shards may fail before nothing new is started (and, with `rollback`, those done go
     back); None means 0 for `stop` and `rollback`, any number for `continue`. `timeout` is per shard, over all its
-    tries. `allow`: rules of lint that are let pass. `atomic`: all shards or none; `atomic_timeout` is how long locks
-    may be held until all are prepared.
+    tries. `allow`: rules of lint that are let pass. `rehearse_rows` asks for a rehearsal as `rehearse` does. `atomic`:
+    all shards or none; `atomic_timeout` is how long locks may be held until all are prepared.
     """
 
     target: str = "head"
@@ -59,6 +62,8 @@ class MigrateOptions:
     allow: tuple[str, ...] = ()
     atomic: bool = False
     atomic_timeout: timedelta = ATOMIC_TIMEOUT
+    rehearse: bool = False
+    rehearse_rows: int | None = None
     verbose: bool = False
 
     def __post_init__(self) -> None:
@@ -78,8 +83,7 @@ class MigrateOptions:
 
 def script_location(fleet: FleetConfig) -> ScriptLocation:
     """Where the fleet's Alembic history is."""
-    config = fleet.config
-    return ScriptLocation(config.project, config.migrations, config.fleet.version_table)
+    return ScriptLocation.from_config(fleet.config)
 
 
 def plan_migrate(fleet: FleetConfig, history: History, options: MigrateOptions) -> Plan:
@@ -107,7 +111,8 @@ def plan_migrate(fleet: FleetConfig, history: History, options: MigrateOptions) 
 def migrate(fleet: FleetConfig, options: MigrateOptions, *, stop: StopRequest, on_event: Listener) -> RunResult:
     """Every chosen shard is at the target, or its result says why not; the ledger has it all.
 
-    Raises LintFoundErrors and what `plan_migrate` and `operation` raise; nothing has been touched then.
+    Raises LintFoundErrors, RehearsalFailed, what `rehearse`, `plan_migrate` and `operation` raise; nothing has been
+    touched then.
     """
     history = History(script_location(fleet))
     with operation(fleet, "migrate", stop=stop, on_event=on_event) as op:
@@ -117,24 +122,23 @@ def migrate(fleet: FleetConfig, options: MigrateOptions, *, stop: StopRequest, o
         for warning in lint.warnings():
             on_event(warning)
         lint.require_clean()
-        rendered = lint.renderings or None
-        ways = Ways()
-        if not options.online:
-            # Of all shards or none each waits for the slowest: sending is worth a proof for the fewest.
-            least = 1 if options.atomic else None
-            ways = choose(fleet, history, plan.todo, op.control, stop, rendered=rendered, from_shards=least)
+        rehearsal = rehearse_plan(fleet, history, plan, options, stop=stop, on_event=on_event)
+        if rehearsal is not None and not stop.is_asked:
+            rehearsal.require_sound(way_back=options.on_failure == "rollback")
+        found = {"lint": lint if lint.findings else None, "rehearsal": rehearsal}
+        extra = {name: report.as_dict() for name, report in found.items() if report is not None}
+        ways = _choose(op, history, plan, lint.renderings, options)
         if options.atomic:
-            require_feasible(fleet, plan, rendered or render(history.location, plan.todo))
+            require_feasible(fleet, plan, lint.renderings or render(history.location, plan.todo))
             try_out(fleet, history, plan, ways, stop=stop, on_event=on_event)
         op.begin(
             target=plan.target,
-            plan=plan.as_dict(),
+            plan=plan.as_dict() | extra,
             todo=[not_tried(each.shard.name, each.before) for each in plan.todo],
             settled=settled,
             is_atomic=options.atomic and bool(plan.todo),
         )
         _tell_ways(ways, on_event)
-        extra = {"lint": lint.as_dict()} if lint.findings else {}
         if options.atomic and plan.todo:
             outcome = _execute_together(op, history, plan, ways, options)
             extra["atomic"] = outcome.as_dict()
@@ -143,6 +147,27 @@ def migrate(fleet: FleetConfig, options: MigrateOptions, *, stop: StopRequest, o
         go_back = options.on_failure == "rollback" and _failed_too_often(op, options) and not stop.is_asked
         beyond_repair = go_back and _roll_back(op, history, plan, options)
         return op.finish(refused=beyond_repair, extra=extra)
+
+
+def _choose(
+    op: Operation, history: History, plan: Plan, renderings: Mapping[Way, list[Rendering]], options: MigrateOptions
+) -> Ways:
+    if options.online:
+        return Ways()
+    # Of all shards or none each waits for the slowest: sending is worth a proof for the fewest.
+    least = 1 if options.atomic else None
+    rendered = renderings or None
+    return choose(op.fleet, history, plan.todo, op.control, op.stop, rendered=rendered, from_shards=least)
+
+
+def rehearse_plan(
+    fleet: FleetConfig, history: History, plan: Plan, options: MigrateOptions, *, stop: StopRequest, on_event: Listener
+) -> Rehearsal | None:
+    """The rehearsal of `plan`, None where the options ask for none. Raises what `rehearse` raises."""
+    if not options.rehearse and options.rehearse_rows is None:
+        return None
+    limits, rows = _limits(fleet, options), options.rehearse_rows
+    return rehearse(fleet, history, plan.todo, rows=rows, limits=limits, stop=stop, on_event=on_event)
 
 
 def _tell_ways(ways: Ways, on_event: Listener) -> None:

@@ -6,7 +6,7 @@ import os
 import secrets
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -26,6 +26,7 @@ _PREFIX = "shardwright_scratch"
 _NAME = "shardwright scratch"
 _STALE_AFTER = 6 * 3600
 _queries = load(__package__)
+Fill = Callable[[DatabaseUrl], object]
 
 
 class NoScratch(Exception):
@@ -33,13 +34,22 @@ class NoScratch(Exception):
 
 
 @contextmanager
-def scratch_copy(source: DatabaseUrl, server: DatabaseUrl, version_table: str) -> Iterator[DatabaseUrl]:
+def scratch_copy(
+    source: DatabaseUrl, server: DatabaseUrl, version_table: str, *, fill: Fill | None = None
+) -> Iterator[DatabaseUrl]:
     """A database on the server of `server` with the schema of `source` and its version rows; gone afterwards.
 
-    Raises NoScratch where the role may not create databases, or pg_dump is missing or older than the server.
+    `fill` puts rows into it while it has no indexes, foreign keys and triggers yet: these are made, and materialized
+    views are filled, afterwards. Raises NoScratch where the role may not create databases, or pg_dump is missing or
+    older than the server; and what `fill` raises.
     """
     with scratch_database(server) as url:
-        _copy_schema(source, url)
+        if fill is None:
+            _copy_schema(source, url, "--schema-only")
+        else:
+            _copy_schema(source, url, "--section=pre-data")
+            fill(url)
+            _copy_schema(source, url, "--section=post-data", "--no-blobs")
         _copy_versions(source, url, version_table)
         yield url
 
@@ -78,13 +88,13 @@ def _drop_stale(admin: psycopg.Connection[tuple[str, ...]], server: DatabaseUrl)
             _discard(replace(server.with_database(name), driver=None))
 
 
-def _copy_schema(source: DatabaseUrl, target: DatabaseUrl) -> None:
+def _copy_schema(source: DatabaseUrl, target: DatabaseUrl, *what: str) -> None:
     try:
         folder = find_binaries().bin
     except EmbeddedError as error:
         raise NoScratch(f"pg_dump was not found: {error.hint}") from error
     dump = _run(
-        [str(folder / "pg_dump"), "--schema-only", "--no-owner", "--no-privileges", "--exclude-schema=shardwright"],
+        [str(folder / "pg_dump"), *what, "--no-owner", "--no-privileges", "--exclude-schema=shardwright"],
         source,
         "",
     )

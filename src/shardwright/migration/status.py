@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from shardwright import errors
 from shardwright.catalog.control import read_control
 from shardwright.config import FleetConfig
-from shardwright.migration.history import History, State
+from shardwright.migration.history import History, ScriptLocation, State
 from shardwright.migration.plan import ShardPlan, name_those_ahead, plan_shard, plan_shards
-from shardwright.migration.rollout import script_location
 from shardwright.migration.versions import Reading, survey
 from shardwright.runs.results import RunResult, ShardResult, Status
 from shardwright.runs.store import Ledger
@@ -28,7 +27,7 @@ def status(
     It reads the shards itself unless given `readings` of all it is asked about. Raises NoSuchShard, NoMigrations,
     HistoryBroken, NoSuchRevision.
     """
-    history = History(script_location(fleet))
+    history = History(ScriptLocation.from_config(fleet.config))
     resolved = history.resolve(target)
     chosen = fleet.select(shards)
     if readings is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from shardwright.runs.results import RunResult, ShardResult
 
@@ -25,6 +26,21 @@ class WaysChosen:
 
     rendered: tuple[str, ...]
     why_online: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Rehearsing:
+    """The plan is tried on a copy of this shard, for it and the others, `shards` in all, with the same schema."""
+
+    shard: str
+    shards: int
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """The plan was tried on copies; `report` is what `--json` prints of it."""
+
+    report: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -108,6 +124,8 @@ class RunFinished:
 Event = (
     RunStarted
     | WaysChosen
+    | Rehearsing
+    | Rehearsed
     | Warned
     | WaveStarted
     | ShardStarted

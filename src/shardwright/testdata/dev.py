@@ -125,7 +125,7 @@ def plan_up(config: Config, *, shards: int | None = None, clusters: int | None =
 
 def _require_history(config: Config) -> None:
     """Raises HistoryError before the first server is started."""
-    History(ScriptLocation(config.project, config.migrations, config.fleet.version_table))
+    History(ScriptLocation.from_config(config))
 
 
 def _shards_on(layout: Layout, cluster: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,6 +14,7 @@ from shardwright.cli.words import (
     counted,
     lint_lines,
     not_well,
+    rehearsal_lines,
     result_line,
     schema_lines,
     status_lines,
@@ -24,9 +25,8 @@ from shardwright.runs.results import RunResult, revisions_text
 from shardwright.runs.stopping import StopRequest, stop_on_signals
 
 if TYPE_CHECKING:
-    from shardwright.fleet import Fleet
+    from shardwright.fleet import Fleet, MigrateOptions
     from shardwright.migration.drift import SchemaStatus
-    from shardwright.migration.lint import LintReport
     from shardwright.migration.plan import Plan
 
 Shards = Annotated[
@@ -86,6 +86,15 @@ def migrate(
         bool, typer.Option("--atomic", help="All shards or none, by two-phase commit; refused where that can't be.")
     ] = False,
     atomic_timeout: AtomicTimeout = None,
+    rehearse: Annotated[
+        bool,
+        typer.Option(
+            "--rehearse", help="Try it on copies of the schemas first: up, down, up again; refuse if that fails."
+        ),
+    ] = False,
+    rehearse_rows: Annotated[
+        int | None, typer.Option(min=0, help="Rehearse with up to so many rows of each table, taken from a shard.")
+    ] = None,
 ) -> int:
     """Bring every shard to one revision: in parallel, each verified, all in the ledger."""
     from shardwright.fleet import MigrateOptions  # noqa: PLC0415
@@ -93,12 +102,17 @@ def migrate(
     fleet = screen.fleet()
     if screen.dry_run:
         options = MigrateOptions(
-            target=target, shards=shards, canary=canary, waves=waves, on_failure=on_failure, atomic=atomic
+            target=target,
+            shards=shards,
+            canary=canary,
+            waves=waves,
+            on_failure=on_failure,
+            allow=allowed(allow),
+            atomic=atomic,
+            rehearse=rehearse,
+            rehearse_rows=rehearse_rows,
         )
-        plan = fleet.plan_migrate(options)
-        if atomic:
-            fleet.require_atomic(plan)
-        return _show_plan(screen, fleet, plan, fleet.lint_plan(plan, allow=allowed(allow)))
+        return _show_rollout(screen, fleet, options)
     with screen.progress() as listener, stop_on_signals(StopRequest()) as stop:
         result = fleet.migrate(
             target,
@@ -114,6 +128,8 @@ def migrate(
             allow=allowed(allow),
             atomic=atomic,
             **({"atomic_timeout": atomic_timeout} if atomic_timeout else {}),
+            rehearse=rehearse,
+            rehearse_rows=rehearse_rows,
             verbose=screen.verbose,
             stop=stop,
             on_event=listener,
@@ -226,11 +242,32 @@ def allowed(text: str | None) -> tuple[str, ...]:
     return tuple(filter(None, (rule.strip() for rule in (text or "").split(","))))
 
 
-def _show_plan(screen: Screen, fleet: Fleet, plan: Plan, lint: LintReport | None = None) -> int:
+def _show_rollout(screen: Screen, fleet: Fleet, options: MigrateOptions) -> int:
+    """The plan of a rollout, what lint says of it, and the rehearsal if one is wanted; gives the exit code."""
+    plan = fleet.plan_migrate(options)
+    if options.atomic:
+        fleet.require_atomic(plan)
+    lint = fleet.lint_plan(plan, allow=options.allow)
+    with stop_on_signals(StopRequest()) as stop:
+        rehearsal = fleet.rehearse_plan(plan, options, stop=stop)
+    extra = {"lint": lint.as_dict()}
+    lines = list(lint_lines(lint))
+    if rehearsal is not None:
+        extra["rehearsal"] = rehearsal.as_dict()
+        lines += rehearsal_lines(extra["rehearsal"])
+    code = _show_plan(screen, fleet, plan, extra, lines)
+    if stop.signal is not None:
+        return 128 + stop.signal
+    is_refused = rehearsal is not None and rehearsal.faults(way_back=options.on_failure == "rollback")
+    return 1 if lint.stops or is_refused else code
+
+
+def _show_plan(
+    screen: Screen, fleet: Fleet, plan: Plan, extra: Mapping[str, Any] | None = None, lines: Iterable[Line] = ()
+) -> int:
     sql = fleet.sql(plan) if plan.todo else {}
-    linted = {"lint": lint.as_dict()} if lint is not None else {}
     settled = [result.as_dict() for result in plan.settled]
-    screen.document({"dry_run": True, **plan.as_dict(), "settled": settled, "sql": sql, **linted})
+    screen.document({"dry_run": True, **plan.as_dict(), "settled": settled, "sql": sql, **(extra or {})})
     todo = counted(len(plan.todo), "shard")
     header = f"{plan.kind} to {plan.target or 'base'}: {todo} to do, {len(plan.settled)} settled"
     screen.line(header, important=True)
@@ -242,6 +279,5 @@ def _show_plan(screen: Screen, fleet: Fleet, plan: Plan, lint: LintReport | None
         screen.line(result_line(result)[0], style="red", important=True)
     for statements in sql.values():
         screen.line(f"\n{statements}")
-    for text, style in lint_lines(lint) if lint is not None else ():
-        screen.line(text, style=style, important=style == "red")
-    return 1 if plan.not_well or (lint is not None and lint.stops) else 0
+    _tell_lines(screen, lines)
+    return 1 if plan.not_well else 0
