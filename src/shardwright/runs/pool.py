@@ -10,6 +10,8 @@ import tempfile
 from multiprocessing.connection import Connection
 
 from shardwright.dsn import redact
+from shardwright.runs import worker
+from shardwright.runs.apart import start_apart
 from shardwright.runs.protocol import Answer, Cancel, Order, Request
 
 _TAIL = 2000
@@ -26,15 +28,7 @@ class WorkerProcess:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 lives as long as the worker
         output = sys.__stderr__ if verbose and sys.__stderr__ else self._log
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "shardwright.runs.worker", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-                start_new_session=True,  # the terminal's Ctrl-C is for the run's process alone
-            )
+            self._process = start_apart(worker.main, theirs.fileno(), output)
         self.channel: Connection[Request, Answer] = Connection(ours.detach())
 
     @property
