@@ -15,13 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import psycopg
 
 from databases import Fleet, example_fleet
 from processes import run
-from ways import OURS
+from ways import OURS, psql_command
 
 READERS, EVERY = 8, 0.01  # each asks a hundred times a second
 HEAD_START, CALM = 0.5, 0.5  # seconds: of the report before the migration, and of readers after it
@@ -98,16 +97,7 @@ def benchmark(report: float) -> dict[str, Waits]:
         shard = fleet.cluster.url(fleet.shards[0])
         with psycopg.connect(shard) as connection:
             connection.execute("INSERT INTO t1 (id, organization_id, name) VALUES (1, 1, 'first')")
-        psql: list[str | Path] = [
-            fleet.cluster.binaries.bin / "psql",
-            "-Xq",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-d",
-            shard,
-            "-f",
-            "one.sql",
-        ]
+        psql = [*psql_command(fleet.cluster.binaries.bin / "psql"), "-d", shard, "-f", "one.sql"]
         ours = [sys.executable, "-m", "shardwright", "migrate"]
         for name, migrate in (
             (NOBODY, lambda: time.sleep(report)),

@@ -77,7 +77,7 @@ def psql(program: Path, at_once: int) -> Act:
 
     def act(fleet: Fleet, task: Task, shards: Sequence[str], memory: PeakMemory) -> None:
         def one(shard: str) -> None:
-            run([*_psql(program), "-d", fleet.cluster.url(shard), *task.arguments()], fleet.project, memory)
+            run([*psql_command(program), "-d", fleet.cluster.url(shard), *task.arguments()], fleet.project, memory)
 
         with ThreadPoolExecutor(at_once) as threads:
             list(threads.map(one, shards))
@@ -92,7 +92,7 @@ def psql_kept(program: Path) -> Act:
         def share(shards: Sequence[str]) -> None:
             words = f"\\i {task.file}" if task.file else f"{READ};"
             script = "".join(f'\\connect "{fleet.cluster.url(shard)}"\n{words}\n' for shard in shards)
-            run([*_psql(program), "-d", fleet.cluster.url("postgres")], fleet.project, memory, text=script)
+            run([*psql_command(program), "-d", fleet.cluster.url("postgres")], fleet.project, memory, text=script)
 
         with ThreadPoolExecutor(EIGHT) as threads:
             list(threads.map(share, filter(None, (shards[number::EIGHT] for number in range(EIGHT)))))
@@ -100,7 +100,8 @@ def psql_kept(program: Path) -> Act:
     return act
 
 
-def _psql(program: Path) -> list[str | Path]:
+def psql_command(program: Path) -> list[str | Path]:
+    """psql, which ends at the first error and reads nobody's settings."""
     return [program, "-Xq", "-v", "ON_ERROR_STOP=1"]
 
 
