@@ -104,7 +104,8 @@ def _live(main: Callable[[], None], stdin: IO[str], stdout: int, stderr: int, ch
             os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
         _take_along(stdout, stderr, channel)
         sys.argv = [sys.argv[0], "3"]
-        sys.stdin, sys.stdout, sys.stderr = stdin, open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115 until the end
+        # By lines, for a worker leaves by os._exit, which flushes nothing.
+        sys.stdin, sys.stdout, sys.stderr = stdin, open(1, "w", buffering=1), open(2, "w", buffering=1)  # noqa: SIM115
         main()
         sys.stdout.flush()
         code = 0
