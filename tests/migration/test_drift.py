@@ -11,13 +11,13 @@ import pytest
 
 from kit import MakeProject, Project
 from shardwright import errors
+from shardwright.catalog.ask import ask_each
 from shardwright.cli.commands.check import check_lines
 from shardwright.cli.words import schema_lines
 from shardwright.config import parse_url
 from shardwright.embedded import Cluster
 from shardwright.migration import drift
 from shardwright.migration.drift import SchemaReading, compare
-from shardwright.migration.versions import ask_each
 from shardwright.pg.faults import Fault
 from shardwright.pg.fingerprint import Difference, Fingerprint, SchemaObject, fingerprint
 from shardwright.shard import Shard

@@ -10,10 +10,11 @@ from typing import Any
 
 import psycopg
 
+from shardwright.catalog.ask import ask_each
 from shardwright.config import FleetConfig
 from shardwright.migration import status
 from shardwright.migration.history import State
-from shardwright.migration.versions import CONNECT_TIMEOUT, Reading, ask_each, read_state
+from shardwright.migration.versions import CONNECT_TIMEOUT, Reading, read_state
 from shardwright.pg.connect import connect
 from shardwright.pg.faults import Fault, explain
 from shardwright.pg.fingerprint import Difference, Fingerprint, differences, fingerprint

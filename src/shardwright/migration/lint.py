@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 
 from shardwright import errors
+from shardwright.catalog.ask import ask_each
 from shardwright.config import Config, Environment, FleetConfig
 from shardwright.migration.history import History, ScriptLocation
 from shardwright.migration.plan import ShardPlan
@@ -20,7 +21,7 @@ from shardwright.migration.recorder import Rendering
 from shardwright.migration.render import Way, render, render_ways, way_of
 from shardwright.migration.rules import RULES, SAID_BETTER, Severity
 from shardwright.migration.squawk import complaints, find
-from shardwright.migration.versions import CONNECT_TIMEOUT, ask_each
+from shardwright.migration.versions import CONNECT_TIMEOUT
 from shardwright.pg.connect import connect
 from shardwright.pg.queries import load
 from shardwright.runs.events import Warned

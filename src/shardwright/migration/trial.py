@@ -10,6 +10,7 @@ from datetime import timedelta
 import psycopg
 
 from shardwright import errors
+from shardwright.catalog.ask import ask_each
 from shardwright.config import FleetConfig
 from shardwright.dsn import DatabaseUrl
 from shardwright.migration import atomic
@@ -18,7 +19,7 @@ from shardwright.migration.plan import Plan, ShardPlan
 from shardwright.migration.recorder import Rendering
 from shardwright.migration.render import Way, way_of
 from shardwright.migration.scratch import NoScratch, scratch_copy
-from shardwright.migration.versions import ask_each, read_state
+from shardwright.migration.versions import read_state
 from shardwright.migration.ways import Ways
 from shardwright.pg import prepared
 from shardwright.pg.connect import connect

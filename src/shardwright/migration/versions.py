@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import threading
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg
 from psycopg import sql
 
+from shardwright.catalog.ask import ask_each
 from shardwright.migration.history import State
 from shardwright.pg.connect import connect
 from shardwright.pg.faults import Fault, explain
 from shardwright.runs.session import ShardSession
 from shardwright.shard import Shard
 
-T = TypeVar("T")
-
-_AT_ONCE = 16
 CONNECT_TIMEOUT = 5
 # A migration by somebody else may hold the version table; then this shard says so, and nobody waits for it.
 _SETTINGS = {"lock_timeout": "2s", "statement_timeout": "10s"}
@@ -84,20 +79,3 @@ def survey(shards: Iterable[Shard], version_table: str, *, connections_per_host:
         return reading
 
     return ask_each(shards, read, connections_per_host=connections_per_host)
-
-
-def ask_each(shards: Iterable[Shard], ask: Callable[[Shard], T], *, connections_per_host: int) -> dict[str, T]:
-    """What `ask`, which opens one connection, gives for every shard by name; concurrently within each host's budget."""
-    shards = list(shards)
-    places: Mapping[str, threading.Semaphore] = defaultdict(lambda: threading.Semaphore(connections_per_host))
-    for shard in shards:
-        places[shard.host]  # made here, in one thread
-
-    def ask_in_turn(shard: Shard) -> T:
-        with places[shard.host]:
-            return ask(shard)
-
-    if not shards:
-        return {}
-    with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(shards)), thread_name_prefix="survey") as pool:
-        return {shard.name: answer for shard, answer in zip(shards, pool.map(ask_in_turn, shards), strict=True)}

@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 
+from shardwright.catalog.ask import ask_each
 from shardwright.catalog.store import proof_known, remember_proof
 from shardwright.config import FleetConfig
 from shardwright.dsn import DatabaseUrl
@@ -20,7 +21,6 @@ from shardwright.migration.recorder import Rendering, Segment
 from shardwright.migration.render import Way, render, way_of
 from shardwright.migration.scratch import NoScratch, scratch_copy, scratch_database
 from shardwright.migration.send import begun_renderings
-from shardwright.migration.versions import ask_each
 from shardwright.pg.connect import connect
 from shardwright.pg.contents import contents
 from shardwright.pg.faults import explain
