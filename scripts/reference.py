@@ -43,9 +43,9 @@ MEANINGS = {
     "shards.url": "The shard's URL. A driver after the plus sign (`postgresql+asyncpg://`) is honoured.",
     "shards.labels": 'Words of yours to choose shards by: `--shards region=eu`. `canary = "yes"` puts a shard into '
     "the first wave of `migrate --canary`.",
-    "tenants.root": "The root table; its primary key is the tenant's id. `shards` counts its rows.",
+    "tenants.root": "The root table, bare or with its schema; its primary key is the tenant's id.",
     "tenants.key": "The column that says which tenant a row belongs to.",
-    "tenants.placement": "How a new tenant gets its first shard. Not used yet.",
+    "tenants.placement": "How `tenants add` chooses a shard: the one with the fewest tenants, or by a hash of the id.",
     "tenants.shared": "Tables with the same rows on every shard. Not used yet.",
     "tenants.ignored": "Tables that are nobody's business. Not used yet.",
     "limits.connections_per_host": "How many connections a run may have on one host at once. A shard in work takes up "

@@ -76,6 +76,17 @@ class NoSuchShard(UsageError):
 
 
 @dataclass(eq=False)
+class BadTenantId(UsageError):
+    """What was given can't be the id of a tenant."""
+
+    reason: str = ""
+    tenant: str = ""
+    why: str = ""
+    fact = "{tenant!r} is no tenant's id: {why}"
+    cure = "shardwright tenants   lists the ids there are"
+
+
+@dataclass(eq=False)
 class NeedsConfirmation(UsageError):
     """A destructive command was given without a terminal and without --yes."""
 
@@ -171,6 +182,16 @@ class DuplicateDatabase(ConfigError):
     database: str = ""
     fact = "{file}: {key} and {other} are the same database ({database})"
     cure = "give each its own database, or take {key} out of {file}"
+
+
+@dataclass(eq=False)
+class NoTenants(ConfigError):
+    """A command about tenants was given, and the file does not say which table they are."""
+
+    fact = "{file} does not say which table holds the tenants"
+    cure = """add these lines to it, with your names: [tenants]
+root = "organizations"
+key = "organization_id\""""
 
 
 @dataclass(eq=False)
@@ -362,6 +383,17 @@ class NoSuchRun(ControlError):
     cure = "shardwright runs"
 
 
+@dataclass(eq=False)
+class NoSuchTenant(ControlError):
+    """The directory has no tenant of that id."""
+
+    tenant: str
+    fact = "the directory has no tenant {tenant!r}"
+    cure = (
+        "shardwright tenants sync   reads the shards; shardwright tenants locate ID --ask   looks for one of them there"
+    )
+
+
 # --- Alembic history --------------------------------------------------------------------------
 
 
@@ -504,6 +536,40 @@ class NoRehearsal(Refused):
         "a rehearsal needs CREATEDB for the role of fleet.control, pg_dump here, not older than the shards, and with "
         "--rehearse-rows the right to read the tables; or leave it out"
     )
+
+
+@dataclass(eq=False)
+class TenantExists(Refused):
+    """A tenant was to be added that has a shard already."""
+
+    tenant: str
+    where: str
+    help: str
+    fact = "tenant {tenant!r} {where}"
+    cure = "{help}"
+
+
+@dataclass(eq=False)
+class ShardsSilent(Refused):
+    """What was asked depends on all shards, and some gave no answer."""
+
+    action: str
+    shards: str
+    reason: str
+    fact = "{action}: {shards} can't be asked: {reason}"
+    cure = "shardwright shards check"
+
+
+@dataclass(eq=False)
+class PlacementChanged(Refused):
+    """A placement was to be changed that is not what it was taken for."""
+
+    tenant: str
+    shard: str
+    epoch: int
+    expected: str
+    fact = "tenant {tenant!r} is on {shard} since epoch {epoch}, and not on {expected}"
+    cure = "shardwright tenants locate ID   shows where it is; then plan anew"
 
 
 @dataclass(eq=False)

@@ -11,9 +11,12 @@ from typing import Any
 
 from shardwright import config as configuration
 from shardwright import errors
+from shardwright.catalog import tenants as directory
 from shardwright.catalog.add import add_shard, plan_add
 from shardwright.catalog.check import ShardHealth, check_control, check_shards
+from shardwright.catalog.comparison import Comparison
 from shardwright.catalog.control import read_control
+from shardwright.catalog.placement import Placement
 from shardwright.config import Config, FleetConfig
 from shardwright.embedded import LocalFleet, state_directory
 from shardwright.embedded.resolve import control_cluster, make_control, resolve
@@ -29,7 +32,7 @@ from shardwright.migration.trial import require_feasible
 from shardwright.runs.events import Listener, ignore
 from shardwright.runs.results import RunResult, ShardResult
 from shardwright.runs.stopping import StopRequest
-from shardwright.runs.store import Ledger, Run
+from shardwright.runs.store import Ledger, Run, operator
 from shardwright.shard import Shard
 from shardwright.testdata import dev
 from shardwright.testdata import reset as resets
@@ -275,6 +278,52 @@ class Fleet:
         """The embedded clusters are stopped, with `destroy` gone with their data; gives their names."""
         self.__dict__.pop("resolved", None)
         return dev.down(self.config, destroy=destroy)
+
+    # --- tenants ------------------------------------------------------------------------------
+
+    def tenants(
+        self, *, shard: str | None = None, search: str | None = None, after: str | None = None, limit: int = 100
+    ) -> list[Placement]:
+        """The next `limit` tenants of the directory after the id `after`; of one shard, with ids that begin alike."""
+        if not self._has_control:
+            return []
+        return directory.list_tenants(self.resolved, shard=shard, search=search, after=after, limit=limit)
+
+    def locate(self, tenant: str) -> Placement:
+        """Where the directory has `tenant`. Raises NoSuchTenant, BadTenantId."""
+        if not self._has_control:
+            raise errors.NoSuchTenant(tenant=tenant)
+        return directory.locate(self.resolved, tenant)
+
+    def ask_shards(self, tenant: str) -> directory.Search:
+        """Where `tenant` is by the word of the shards themselves; works without the control database."""
+        return directory.ask_shards(self.resolved, tenant)
+
+    def plan_add_tenant(self, tenant: str, *, shard: str | None = None) -> tuple[str, str]:
+        """The id as PostgreSQL writes it, and the shard that `add_tenant` would give it; changes nothing."""
+        return directory.plan_add(self.resolved, tenant, shard=shard)
+
+    def add_tenant(self, tenant: str, *, shard: str | None = None) -> Placement:
+        """A tenant that is still to come has its shard, by `tenants.placement` unless named.
+
+        Raises TenantExists, ShardsSilent, NoSuchShard, NoTenants, BadTenantId.
+        """
+        return directory.add_tenant(self._for_acting, tenant, shard=shard, changed_by=operator())
+
+    def plan_sync_tenants(self, *, accept: bool = False, forget: bool = False) -> directory.Sync:
+        """What `sync_tenants` would do; changes nothing."""
+        return directory.plan_sync(self.resolved, accept=accept, forget=forget)
+
+    def sync_tenants(self, *, accept: bool = False, forget: bool = False) -> directory.Sync:
+        """The directory is what the shards say, as far as that is certain.
+
+        `accept`: also of tenants that are elsewhere than it said. `forget`: also of those that are gone everywhere.
+        """
+        return directory.sync(self._for_acting, accept=accept, forget=forget, changed_by=operator())
+
+    def verify_tenants(self) -> Comparison:
+        """Whether every tenant is on exactly one shard, and the directory says which; changes nothing."""
+        return directory.verify(self.resolved)
 
     # --- shards and ledger --------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ ACTING = {words: each for words, each in EVERYTHING.items() if words and words !
 CHANGING = {
     *("init", "dev up", "dev down", "dev reset", "shards add"),
     *("migrate", "rollback", "reset", "seed", "runs resume"),
+    *("tenants add", "tenants sync"),
 }
 
 

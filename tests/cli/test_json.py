@@ -31,6 +31,8 @@ ARGUMENTS: dict[Words, Words] = {
     ("shards", "add"): ("x", "postgresql://h/x"),
     ("runs", "show"): ("1",),
     ("runs", "resume"): ("1",),
+    ("tenants", "locate"): ("acme",),
+    ("tenants", "add"): ("acme",),
 }
 NEED_NO_FLEET = {("init",), ("demo",)}
 
@@ -40,6 +42,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
     assert {" ".join(words) for words in COMMANDS} == {
         "init", "demo", "dev up", "dev down", "dev reset", "shards", "shards check", "shards add",
         "status", "check", "lint", "migrate", "rollback", "reset", "seed", "runs", "runs show", "runs resume",
+        "tenants", "tenants locate", "tenants add", "tenants sync", "tenants verify",
     }  # fmt: skip
 
 

@@ -1,1 +1,1 @@
-"""What exists and where: the control database's record of shard sets and shards."""
+"""What exists and where: the control database's record of shard sets, shards and tenants."""

@@ -13,6 +13,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from shardwright.catalog import control
+from shardwright.catalog.roots import find_table
 from shardwright.config import FleetConfig
 from shardwright.dsn import DatabaseUrl
 from shardwright.pg.connect import connect
@@ -146,10 +147,9 @@ def _count_tenants(connection: psycopg.Connection[Any], root: str | None) -> tup
     if root is None:
         return None, []
     try:
-        found = connection.execute(_queries["tenants_table"], {"root": root}).fetchone()
-        if found is None or found[0] is None:
+        table = find_table(connection, root)
+        if table is None:
             return None, []
-        table = sql.SQL(found[0])  # regclass quotes it
         counted = connection.execute(_queries["count_tenants"].format(table=table)).fetchone()
     except psycopg.Error as error:
         if connection.broken:

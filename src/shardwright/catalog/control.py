@@ -68,11 +68,25 @@ def read_control(url: DatabaseUrl, *, application_name: str) -> Iterator[psycopg
     Raises ControlUnavailable as `open_control` does, ControlTooNew, ControlTooOld.
     """
     with _connected(url, application_name, READ_ONLY) as connection:
-        present, known = version(connection), versions()[-1].number
-        _refuse_newer(present)
-        if 0 < present < known:
-            raise errors.ControlTooOld(present=present, known=known)
-        yield connection if present else None
+        yield connection if _is_made(connection) else None
+
+
+@contextmanager
+def beside_control(url: DatabaseUrl, *, application_name: str) -> Iterator[tuple[psycopg.Connection[Any], bool]]:
+    """A connection that may make temporary tables, and whether the schema was ever made. For whoever asks by them.
+
+    Raises what `read_control` raises.
+    """
+    with _connected(url, application_name) as connection:
+        yield connection, _is_made(connection)
+
+
+def _is_made(connection: psycopg.Connection[Any]) -> bool:
+    present, known = version(connection), versions()[-1].number
+    _refuse_newer(present)
+    if 0 < present < known:
+        raise errors.ControlTooOld(present=present, known=known)
+    return bool(present)
 
 
 @contextmanager

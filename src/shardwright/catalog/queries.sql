@@ -77,9 +77,6 @@ SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system,
        pg_postmaster_start_time()::text AS started,
        (SELECT oid::bigint FROM pg_database WHERE datname = current_database()) AS oid
 
--- name: tenants_table
-SELECT to_regclass(%(root)s)::text
-
 -- name: count_tenants
 SELECT count(*) FROM {table}
 
