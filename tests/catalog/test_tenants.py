@@ -239,6 +239,31 @@ def test_ids_that_are_no_text_are_the_shards_fault(make_project: MakeProject, cl
     assert "invalid byte sequence" in done.comparison.unread["shard_1"].reason
 
 
+def test_a_control_database_in_another_encoding_holds_the_same_ids(make_project: MakeProject, cluster: Cluster) -> None:
+    """What can be written in it is; it is not the bytes that are kept, but the text."""
+    project = fill(make_project(1, extra=SECTION), "text", shard_0=["é"])
+    with psycopg.connect(cluster.url("postgres"), autocommit=True) as admin:
+        name = psycopg.sql.Identifier(DatabaseUrl.parse(project.control).database)
+        admin.execute(psycopg.sql.SQL("DROP DATABASE {}").format(name))
+        create = "CREATE DATABASE {} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'"
+        admin.execute(psycopg.sql.SQL(create).format(name))
+    assert project.fleet().sync_tenants().exit_code == 0
+    assert project.fleet().locate("é").shard == "shard_0"
+    assert project.fleet().verify_tenants().is_equal
+
+
+def test_two_who_sync_at_once_do_not_hinder_each_other(make_project: MakeProject) -> None:
+    """Each tenant is added once, and both end well."""
+    project = fill(make_project(2, extra=SECTION), "integer")
+    project.fleet().sync_tenants()
+    project.sql("shard_0", "INSERT INTO organizations SELECT generate_series(1, 3000)")
+    project.sql("shard_1", "INSERT INTO organizations SELECT generate_series(3001, 6000)")
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda _: project.fleet().sync_tenants(), range(4)))
+    assert ([each.exit_code for each in done], sum(each.added for each in done)) == ([0] * 4, 6000)
+    assert project.fleet().verify_tenants().agreeing == 6000
+
+
 # --- add --------------------------------------------------------------------------------------
 
 

@@ -85,7 +85,7 @@ class Workbench:
     def __init__(self, connection: psycopg.Connection[Any], *, statement_timeout: str) -> None:
         self._connection = connection
         self._alone = threading.Lock()
-        connection.execute(_queries["limit_statements"], {"limit": statement_timeout})
+        connection.execute(_queries["set_up"], {"limit": statement_timeout})
         connection.execute(_queries["make_tables"])
 
     def load(self, page: bytes) -> None:

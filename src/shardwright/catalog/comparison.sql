@@ -1,5 +1,7 @@
--- name: limit_statements
-SELECT pg_catalog.set_config('statement_timeout', %(limit)s, false)
+-- name: set_up
+-- What is laid down comes as the bytes of the shards' COPY.
+SELECT pg_catalog.set_config('statement_timeout', %(limit)s, false),
+       pg_catalog.set_config('client_encoding', 'UTF8', false)
 
 -- name: make_tables
 CREATE TEMPORARY TABLE directory (tenant text COLLATE "C" NOT NULL, shard text NOT NULL, epoch bigint NOT NULL);

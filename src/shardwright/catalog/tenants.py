@@ -35,8 +35,10 @@ class Sync:
     @property
     def exit_code(self) -> int:
         """0 where the directory is now what the shards say, else 1."""
-        changed = {"unplaced": self.added, "elsewhere": self.accepted, "missing": self.forgotten}
-        left = (kind.count - changed.get(name, 0) for name, kind in self.comparison.kinds.items())
+        found = self.comparison
+        # Who was added by somebody else meanwhile, another sync perhaps, is in the directory all the same.
+        changed = {"unplaced": found.unplaced.count, "elsewhere": self.accepted, "missing": self.forgotten}
+        left = (kind.count - changed.get(name, 0) for name, kind in found.kinds.items())
         return 1 if self.comparison.unread or any(left) else 0
 
     def as_dict(self) -> dict[str, Any]:
