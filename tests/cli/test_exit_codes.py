@@ -47,7 +47,7 @@ def test_2_it_could_not_do_its_work(project: Project, cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("statsu", "No such command 'statsu'. Did you mean 'status'?"),
+        ("statsu", "No such command 'statsu'. Did you mean 'status'"),
         ("shards chekc", "No such command 'chekc'. Did you mean 'check'?"),
         ("status --shrads x", "No such option: --shrads. Did you mean --shards?"),
         ("migrate --on-failure explode", "'explode' is not one of 'stop', 'continue', 'rollback'"),
