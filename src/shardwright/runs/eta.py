@@ -1,0 +1,43 @@
+"""How long it will still take, with an honest band: from the rates that were measured, not from one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import quantiles
+from typing import Any
+
+_LEAST = 4  # rates below which nothing is foretold
+_NEWEST = 60
+
+
+@dataclass(frozen=True)
+class Eta:
+    """Seconds still to go: as likely sooner as later than `likely`; eight times of ten between `early` and `late`."""
+
+    early: float
+    likely: float
+    late: float
+
+
+def eta(samples: Sequence[tuple[float, Mapping[str, Any]]]) -> Eta | None:
+    """From (moment in seconds, progress) of one phase, oldest first; None where that is too little to tell.
+
+    Each pair of neighbours gives a rate; what is left over by their 10th, 50th and 90th percentile gives the band.
+    """
+    newest = samples[-1][1] if samples else {}
+    total, done = newest.get("total"), newest.get("done", 0)
+    same = [(at, data["done"]) for at, data in samples if data.get("phase") == newest.get("phase")][-_NEWEST:]
+    steps = [(later[0] - earlier[0], later[1] - earlier[1]) for earlier, later in pairwise(same)]
+    rates = [rows / seconds for seconds, rows in steps if seconds > 0 and rows >= 0]
+    if total is None or len(rates) < _LEAST:
+        return None
+    tenths = quantiles(rates, n=10, method="inclusive")
+    slow, usual, fast = tenths[0], tenths[4], tenths[8]
+    if slow <= 0:  # it stood still for a tenth of the time: the mean is all that can be said
+        slow = usual = sum(rows for _, rows in steps) / sum(seconds for seconds, _ in steps)
+    left = max(0.0, total - done)
+    if not slow > 0 or not fast > 0:
+        return None
+    return Eta(left / max(fast, slow), left / usual, left / slow)
