@@ -188,7 +188,8 @@ class Board:
         row = self._connection.execute(_queries["durable_run"], {"run": run}).fetchone()
         if row is None:
             return None
-        return DurableRun(*(tuple(value) if isinstance(value, list) else value for value in row))
+        values: list[Any] = [tuple(value) if isinstance(value, list) else value for value in row]
+        return DurableRun(*values)
 
     def steps(self, run: int) -> list[StepRecord]:
         """Its steps in their order."""
