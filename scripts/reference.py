@@ -55,6 +55,9 @@ MEANINGS = {
     "limits.statement_timeout": "The longest time for one statement; the server ends it then.",
     "limits.write_gap": "For moves of tenants. Not used yet.",
     "limits.keep": "For moves of tenants. Not used yet.",
+    "runs.at_once": "How many durable runs may be under way at once, on all workers together.",
+    "runs.per_host": "How many of them may touch one host; a run that touches two hosts counts on both.",
+    "runs.time_to_live": "After so long a silence a worker is taken for dead, and its runs are taken over.",
     "lint.enabled": "Whether the SQL of a rollout is looked at before it begins.",
     "lint.allow": "Rules that are let pass everywhere, by name; `shardwright lint` names them.",
 }

@@ -464,6 +464,14 @@ class NotAtomic(Refused):
 
 
 @dataclass(eq=False)
+class NoRuns(Refused):
+    """There is no ledger yet, and so no run."""
+
+    fact = "the ledger is empty: nothing was ever run here"
+    cure = "shardwright migrate"
+
+
+@dataclass(eq=False)
 class NotNow(Refused):
     """A run is not in a state in which this can be asked of it."""
 

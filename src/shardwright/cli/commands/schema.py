@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from shardwright.cli.app import AtomicTimeout, LockTimeout, Timeout, app, command
+from shardwright.cli.commands.runs import tell_detached
 from shardwright.cli.screen import Screen
 from shardwright.cli.words import (
     Line,
@@ -86,6 +87,9 @@ def migrate(
         bool, typer.Option("--atomic", help="All shards or none, by two-phase commit; refused where that can't be.")
     ] = False,
     atomic_timeout: AtomicTimeout = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Leave it to a worker: print the run's number and return.")
+    ] = False,
     rehearse: Annotated[
         bool,
         typer.Option(
@@ -100,18 +104,25 @@ def migrate(
     from shardwright.fleet import MigrateOptions  # noqa: PLC0415
 
     fleet = screen.fleet()
-    if screen.dry_run:
+    if screen.dry_run or detach:
         options = MigrateOptions(
             target=target,
             shards=shards,
+            jobs=jobs,
             canary=canary,
             waves=waves,
             on_failure=on_failure,
+            max_failures=max_failures,
+            timeout=timeout,
+            lock_timeout=lock_timeout,
+            online=online,
             allow=allowed(allow),
             atomic=atomic,
             rehearse=rehearse,
             rehearse_rows=rehearse_rows,
         )
+        if detach and not screen.dry_run:
+            return tell_detached(screen, fleet, fleet.start_migrate(options))
         return _show_rollout(screen, fleet, options)
     with screen.progress() as listener, stop_on_signals(StopRequest()) as stop:
         result = fleet.migrate(
