@@ -292,6 +292,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "config.shards": lambda: key_table("shards"),
     "config.tenants": lambda: key_table("tenants"),
     "config.limits": lambda: key_table("limits"),
+    "config.runs": lambda: key_table("runs"),
     "config.lint": lambda: key_table("lint"),
     "cli.common": common_options,
     "cli.commands": command_entries,

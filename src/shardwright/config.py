@@ -364,6 +364,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "shards": ShardSection,
     "tenants": TenantsSection,
     "limits": LimitsSection,
+    "runs": RunsSection,
     "lint": LintSection,
 }
 

@@ -472,6 +472,17 @@ class NoRuns(Refused):
 
 
 @dataclass(eq=False)
+class NotDurable(Refused):
+    """A run is the work of one process, which alone can stop it."""
+
+    run: int
+    process: int
+    machine: str
+    fact = "run {run} belongs to process {process} on {machine}, and to no worker"
+    cure = "press Ctrl-C there, or: kill -INT {process}"
+
+
+@dataclass(eq=False)
 class NotNow(Refused):
     """A run is not in a state in which this can be asked of it."""
 

@@ -338,7 +338,7 @@ class Fleet:
 
         Gives the run and each shard's result in it. Raises NoSuchRun, NothingToResume, NotNow, RolloutUnderWay.
         """
-        if self._has_control and self.run(number)[0].is_durable:
+        if self.run(number)[0].is_durable:
             self._operate(number, Board.resume)
             return self.run(number)
         return resuming.resume(self._for_acting, number, stop=stop or StopRequest(), on_event=on_event)
@@ -412,6 +412,9 @@ class Fleet:
         Worker(self._connect_to_act, fleet, KINDS, limits, make_engine, say=say).work(stop or StopRequest())
 
     def _operate(self, number: int, act: Callable[[Board, int], object]) -> DurableRun:
+        run, _ = self.run(number)
+        if not run.is_durable:
+            raise errors.NotDurable(run=number, process=run.process, machine=run.started_on)
         with self._board(acting=True) as board:
             act(board, number)
             found = board.run(number)
