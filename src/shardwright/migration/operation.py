@@ -193,6 +193,11 @@ class Operation:
             return  # as above
 
 
+def set_lock(shard_set: str) -> int:
+    """The advisory lock, in the control database, of whoever works on the set."""
+    return _SET_LOCKS + zlib.crc32(shard_set.encode()) % (1 << 30)
+
+
 @contextmanager
 def operation(
     fleet: FleetConfig, kind: str, *, stop: StopRequest | None = None, on_event: Listener
@@ -200,7 +205,7 @@ def operation(
     """An operation that is alone on its shard set. Raises RolloutUnderWay, ControlUnavailable, ControlTooNew."""
     with open_control(fleet.control, application_name=f"shardwright {kind} ({operator()})") as control:
         ledger = Ledger(control, fleet.shard_set)
-        key = _SET_LOCKS + zlib.crc32(fleet.shard_set.encode()) % (1 << 30)
+        key = set_lock(fleet.shard_set)
         if not locks.acquire(control, key):
             who = _describe(ledger.running(), locks.holder(control, key))
             raise errors.RolloutUnderWay(shard_set=fleet.shard_set, holder=who)
