@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,7 @@ from shardwright.migration import lint as linting
 from shardwright.migration import resume as resuming
 from shardwright.migration import rollback as rollbacks
 from shardwright.migration.history import History
+from shardwright.migration.operation import set_lock
 from shardwright.migration.plan import Plan
 from shardwright.migration.rehearse import Rehearsal
 from shardwright.migration.render import render
@@ -322,14 +324,20 @@ class Fleet:
     def runs(self, *, limit: int = 20) -> list[Run]:
         """The newest runs in the ledger, newest first."""
         with self._ledger() as ledger:
-            return ledger.runs(limit) if ledger else []
+            return [self._as_it_is(ledger, run) for run in ledger.runs(limit)] if ledger else []
 
     def run(self, number: int) -> tuple[Run, list[ShardResult]]:
         """One run and each shard's result in it. Raises NoSuchRun."""
         with self._ledger() as ledger:
             if ledger is None:
                 raise errors.NoSuchRun(run=number)
-            return ledger.run(number), ledger.results(number)
+            return self._as_it_is(ledger, ledger.run(number)), ledger.results(number)
+
+    def _as_it_is(self, ledger: Ledger, run: Run) -> Run:
+        """A run whose process was killed stays open until the next operation; nobody holds its lock any more."""
+        if run.is_durable or run.state != "running" or ledger.is_held(set_lock(self.resolved.shard_set)):
+            return run
+        return replace(run, state="abandoned", note="its process ended without a word; the shards say how far it came")
 
     def resume(
         self, number: int, *, stop: StopRequest | None = None, on_event: Listener = ignore

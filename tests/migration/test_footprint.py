@@ -27,10 +27,15 @@ def database_names(project: Project) -> list[str]:
 
 
 @pytest.mark.parametrize("limit", [4, 6])
-def test_never_more_connections_to_a_host_than_allowed(make_project: MakeProject, cluster: Cluster, limit: int) -> None:
-    """Whatever the number of jobs, over planning, work and verification together."""
+@pytest.mark.parametrize("statement", ["SELECT pg_sleep(0.05)", "DO $$ BEGIN PERFORM pg_sleep(0.05); END $$"])
+def test_never_more_connections_to_a_host_than_allowed(
+    make_project: MakeProject, cluster: Cluster, limit: int, statement: str
+) -> None:
+    """Whatever the number of jobs, over planning, work and verification together; what reads runs online, the other
+    is sent.
+    """
     project = make_project(shards=12, limits={"connections_per_host": str(limit)})
-    project.revision("r1", 'op.execute("SELECT pg_sleep(0.05)")')
+    project.revision("r1", f'op.execute("{statement}")')
     names = database_names(project)
     over, seen = Flag(), [0]
 

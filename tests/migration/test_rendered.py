@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from kit import MakeProject, Project, statuses
+from kit import MakeProject, Project, statuses, until
 from shardwright.embedded import Cluster
 from shardwright.migration import ways
 from shardwright.runs.events import Event, WaysChosen
@@ -43,6 +43,35 @@ def test_what_can_be_rendered_is_sent(make_project: MakeProject, cluster: Cluste
     assert chosen == WaysChosen(("r1", "r2"), {})
     assert [project.tables(shard) for shard in project.shards] == [["a", "b"]] * 3
     assert scratch_databases(cluster) == []
+
+
+def test_a_shard_that_is_sent_to_costs_two_connections(make_project: MakeProject) -> None:
+    """One reads every shard before any is touched; the other holds the lock, sends, and reads what came of it."""
+    project = make_project(shards=3)
+    project.table("r1", "a")
+    migrate(project)
+    project.table("r2", "b")
+    before = sessions_so_far(project, "shard_2")
+    assert migrate(project)[0] == dict.fromkeys(project.shards, "migrated")
+    assert sessions_so_far(project, "shard_2") - before == 2
+
+
+def sessions_so_far(project: Project, shard: str) -> int:
+    """How many sessions the shard's database ever had, now that none is left: the statistics have them at their end."""
+    name = project.shards[shard].partition("?")[0].rpartition("/")[2]
+    there = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+    until(lambda: project.sql("control", there, name) == [(0,)])
+    return int(project.sql("control", "SELECT sessions FROM pg_stat_database WHERE datname = %s", name)[0][0])
+
+
+def test_what_a_revision_sets_for_its_session_does_not_mislead_the_reading(make_project: MakeProject) -> None:
+    """A search_path that a revision leaves behind is not that of the next connection, where the truth is."""
+    project = make_project(shards=2)
+    project.revision("r1", 'op.execute("CREATE SCHEMA other")\nop.execute("SET search_path = other, public")')
+    found, chosen = migrate(project)
+    assert found == dict.fromkeys(project.shards, "migrated")
+    assert chosen == WaysChosen(("r1",), {})
+    assert project.versions() == {shard: ["r1"] for shard in project.shards}
 
 
 def test_a_revision_that_reads_runs_online_in_its_place(make_project: MakeProject) -> None:

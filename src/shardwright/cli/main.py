@@ -15,6 +15,7 @@ from shardwright.cli import commands  # noqa: F401 registers them
 from shardwright.cli.app import COMMON_OPTIONS, app
 from shardwright.cli.screen import Screen
 from shardwright.dsn import redact
+from shardwright.runs import apart
 
 COULD_NOT = 2
 WRONG_USAGE = 64
@@ -39,6 +40,7 @@ def _root(
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and leaves with its exit code."""
+    apart.only_our_command = True
     sys.exit(run(arguments))
 
 

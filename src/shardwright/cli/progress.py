@@ -128,7 +128,6 @@ class LiveProgress(PlainProgress):
         self._in_work: dict[str, str] = {}
 
     def __enter__(self) -> LiveProgress:
-        self._progress.start()
         return self
 
     def __exit__(
@@ -139,6 +138,7 @@ class LiveProgress(PlainProgress):
     def __call__(self, event: Event) -> None:
         match event:
             case RunStarted():
+                self._progress.start()  # no sooner: its thread would be in the way of `run_apart`
                 title = f"{event.kind} to {event.target}" if event.target else event.kind
                 self._progress.update(self._task, description=title, total=event.todo, completed=0, visible=True)
             case ShardStarted(shard, _):

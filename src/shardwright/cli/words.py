@@ -81,8 +81,9 @@ def status_lines(result: RunResult) -> Iterator[Line]:
         if status in (Status.UP_TO_DATE, Status.BEHIND):
             well = status is Status.UP_TO_DATE
             word = "up to date" if well else "behind"
+            cure = "" if well else "; try: shardwright migrate"
             yield (
-                f"{'✓' if well else '✗'} {revision}: {counted(len(shards), 'shard')} {word}{_names(shards)}",
+                f"{'✓' if well else '✗'} {revision}: {counted(len(shards), 'shard')} {word}{_names(shards)}{cure}",
                 "green" if well else "red",
             )
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ from shardwright.runs.results import RunResult, ShardResult, Status
 from shardwright.runs.stopping import StopRequest
 from shardwright.runs.store import Ledger, Run, operator
 
+_TOGETHER = 0.1  # seconds: results that come faster than this are written together
 _SET_LOCKS = 1 << 16  # set locks are numbers from here on, below are locks of other things
 
 
@@ -56,6 +58,8 @@ class Operation:
         self._target: str | None = None
         self._ledger_fault: str | None = None
         self._fan_out: FanOut | None = None
+        self._unwritten: dict[str, ShardResult] = {}
+        self._written_at = 0.0
 
     def begin(
         self,
@@ -110,14 +114,18 @@ class Operation:
             name=f"{self.kind} {self.run}",
             limits=limits,
             stop=self.stop,
-            on_result=lambda ended: self.record(result_of(ended)).has_failed,
+            on_result=lambda ended: self._take(result_of(ended)).has_failed,
+            on_round=self._write_in_time,
             on_event=self._on_event,
             max_failures=max_failures,
             verbose=verbose,
         )
         if failed_already:
             fan_out.fail(failed_already, f"{failed_already} of the shards can't take part")
-        fan_out.run(waves)
+        try:
+            fan_out.run(waves)
+        finally:
+            self._write()
         self.stopped = self.stopped or fan_out.stopped
 
     def record(self, result: ShardResult) -> ShardResult:
@@ -125,15 +133,31 @@ class Operation:
 
         Where the ledger can't be written nothing new is started: what can't be recorded is not done.
         """
-        result = self.results[result.shard] = self._since_the_first_try(result)
+        self._take(result)
+        self._write()
+        return result
+
+    def _take(self, result: ShardResult) -> ShardResult:
+        result = self.results[result.shard] = self._unwritten[result.shard] = self._since_the_first_try(result)
         self._on_event(ShardFinished(result))
+        return result
+
+    def _write_in_time(self) -> None:
+        if time.monotonic() - self._written_at >= _TOGETHER:
+            self._write()
+
+    def _write(self) -> None:
+        """The ledger has every result, or its fault is known and nothing new is started."""
+        if not self._unwritten:
+            return
         try:
-            self.ledger.write(self.run or 0, [result])
+            self.ledger.write(self.run or 0, list(self._unwritten.values()))
         except psycopg.Error as error:
             self._ledger_fault = explain(error).reason
             if self._fan_out is not None:
                 self._fan_out.end(f"the ledger can't be written: {self._ledger_fault}")
-        return result
+        self._unwritten.clear()
+        self._written_at = time.monotonic()
 
     def settle_decision(self) -> None:
         """The ledger knows that nothing of this run is prepared any more; else the next operation looks again."""
@@ -196,6 +220,11 @@ def session_of(kind: str, run: int | None) -> str:
     return f"shardwright {kind} ({operator() if run is None else f'run {run}'})"
 
 
+def set_lock(shard_set: str) -> int:
+    """The advisory lock, in the control database, of whoever works on the set."""
+    return _SET_LOCKS + zlib.crc32(shard_set.encode()) % (1 << 30)
+
+
 @contextmanager
 def operation(
     fleet: FleetConfig, kind: str, *, stop: StopRequest | None = None, on_event: Listener, adopts: int | None = None
@@ -206,7 +235,7 @@ def operation(
     """
     with open_control(fleet.control, application_name=session_of(kind, adopts)) as control:
         ledger = Ledger(control, fleet.shard_set)
-        key = _SET_LOCKS + zlib.crc32(fleet.shard_set.encode()) % (1 << 30)
+        key = set_lock(fleet.shard_set)
         if not locks.acquire(control, key):
             who = _describe(ledger.running(), locks.holder(control, key))
             raise errors.RolloutUnderWay(shard_set=fleet.shard_set, holder=who)

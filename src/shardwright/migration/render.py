@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging.config
-import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from typing import Any, NoReturn
 from shardwright.migration.history import History, ScriptLocation, State
 from shardwright.migration.plan import ShardPlan
 from shardwright.migration.recorder import Rendering, Statement, record
+from shardwright.runs.apart import run_apart
 
 Way = tuple[State, tuple[str, ...]]
 
@@ -41,13 +41,7 @@ def render_ways(location: ScriptLocation, ways: Iterable[Way], *, upwards: bool 
         "upwards": upwards,
         "path": sys.path,
     }
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "shardwright.migration.render"],
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_apart(main, json.dumps(request))
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         return {way: [Rendering(revision, why_not=f"can't be rendered: {last}") for revision in way[1]] for way in ways}

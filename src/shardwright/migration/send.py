@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from itertools import groupby
 from typing import Any
 
@@ -26,17 +27,21 @@ class MovedMeanwhile(ShardProblem):
 
 
 def send(session: ShardSession) -> Mapping[str, Any]:
-    """The shard has gone through the payload's `renderings`; gives its state before and after, as read afresh.
+    """The shard has gone through the payload's `renderings`; gives its state before and after, as read.
 
-    Raises MovedMeanwhile, psycopg.Error.
+    The session that holds the lock does it all. What it reads after its COMMIT or ROLLBACK counts where it is what was
+    to be expected; anything else is read on a fresh connection. Raises MovedMeanwhile, psycopg.Error.
     """
     table = session.payload["version_table"]
     session.facts["before"] = before = read_state(session.watch, table)
     require_unmoved(before, session.payload["before"])
+    expected = before
     try:
-        send_all(session, session.payload["renderings"])
+        send_all(session, session.payload["renderings"], over=session.watch)
+        expected = session.payload["after"]
     finally:
-        session.facts["after"] = read_afresh(session, table)
+        after = _read_back(session.watch, table)
+        session.facts["after"] = after if after == expected else read_afresh(session, table)
     return session.facts
 
 
@@ -57,21 +62,35 @@ def prepare(session: ShardSession) -> Mapping[str, Any]:
     return session.facts
 
 
+def _read_back(connection: psycopg.Connection[Any], version_table: str) -> State | None:
+    """What a new session would read, unless it says nothing: a revision may have left this one any search_path."""
+    try:
+        connection.execute("RESET search_path")
+        return read_state(connection, version_table)
+    except psycopg.Error:
+        return None
+
+
 def require_unmoved(state: State, planned: State) -> None:
     """Raises MovedMeanwhile unless the shard is where it was when the plan was made."""
     if state != planned:
         raise MovedMeanwhile(f"it is at {', '.join(state) or 'base'} now, and was not when the plan was made")
 
 
-def send_all(session: ShardSession, renderings: Sequence[Rendering]) -> None:
-    """The shard has gone through `renderings`, over one connection of its own."""
-    with session.connect() as connection:
+def send_all(
+    session: ShardSession, renderings: Sequence[Rendering], *, over: psycopg.Connection[Any] | None = None
+) -> None:
+    """The shard has gone through `renderings`, over one connection: a fresh one, unless one is given."""
+    with nullcontext(over) if over else session.connect() as connection:
         sender = _Sender(session, connection)
-        for rendering in renderings:
-            session.raise_if_cancelled()
-            session.place = f"upgrade {rendering.revision}"
-            sender.send(rendering)
-        sender.commit()
+        try:
+            for rendering in renderings:
+                session.raise_if_cancelled()
+                session.place = f"upgrade {rendering.revision}"
+                sender.send(rendering)
+            sender.commit()
+        finally:
+            sender.roll_back()
         session.place = None
 
 
@@ -109,15 +128,17 @@ class _Sender:
         self._is_open = False
         self._session.committed = True
 
-    def _begin(self) -> None:
-        if not self._is_open:
-            self._connection.execute("BEGIN")
-            self._is_open = True
+    def roll_back(self) -> None:
+        """What was sent and not committed is undone, if there is any, and holds no lock any more."""
+        if self._is_open:
+            with suppress(psycopg.Error):  # the session is gone, and so is its transaction
+                self._connection.execute("ROLLBACK")
 
     def _send_together(self, statements: list[Statement]) -> None:
         """One message for all of them. Raises MovedMeanwhile where the version row was not the expected one."""
-        self._begin()
-        cursor = self._connection.execute(SQL("\n;\n".join(statement.sql for statement in statements)))
+        begin = [] if self._is_open else ["BEGIN"]
+        self._is_open = True
+        cursor = self._connection.execute(SQL("\n;\n".join([*begin, *(statement.sql for statement in statements)])))
         while cursor.nextset():
             pass
         if statements[-1].is_version and cursor.rowcount != 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import groupby
 from typing import Any
@@ -72,8 +72,9 @@ class Ways:
             return Job(plan.shard, "shardwright.migration.apply:upgrade", {"location": location, "target": target})
         if all(segment.renderings for segment in segments):
             renderings = [rendering for segment in segments for rendering in segment.renderings]
-            sent = {"version_table": location.version_table, "before": plan.before, "renderings": renderings}
-            return Job(plan.shard, "shardwright.migration.send:send", sent, in_thread=True)
+            states = {"version_table": location.version_table, "before": plan.before, "after": plan.after}
+            sent = {**states, "renderings": renderings}
+            return Job(plan.shard, "shardwright.migration.send:send", sent, in_thread=True, alone=True)
         mixed = {"location": location, "before": plan.before, "segments": segments}
         return Job(plan.shard, "shardwright.migration.apply:mixed", mixed)
 
@@ -188,13 +189,19 @@ class _Proof:
             on_result=take,
             on_event=ignore,
             max_failures=None,
-        ).run([[self._job("online", online, (Segment(self.plan.steps),)), self._job("sent", sent, self.segments)]])
+        ).run([[self._online(Shard("online", online, {})), self._sent(Shard("sent", sent, {}))]])
         failed = next((result for result in results if not result.succeeded), None)
         return None if failed is None else f"on a copy of the schema, {failed.job.shard.name}: {failed.reply.reason}"
 
-    def _job(self, name: str, url: DatabaseUrl, segments: tuple[Segment, ...]) -> Job:
+    def _online(self, copy: Shard) -> Job:
+        segments = (Segment(self.plan.steps),)
         payload = {"location": self.history.location, "before": self.plan.before, "segments": segments}
-        return Job(Shard(name, url, {}), "shardwright.migration.apply:mixed", payload)
+        return Job(copy, "shardwright.migration.apply:mixed", payload)
+
+    def _sent(self, copy: Shard) -> Job:
+        """As every shard will get it."""
+        ways = Ways({way_of(self.plan): self.segments})
+        return ways.job(self.history, replace(self.plan, shard=copy), target="")
 
 
 def _difference(online: DatabaseUrl, sent: DatabaseUrl) -> str | None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cached_property
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -37,12 +38,19 @@ class Job:
     """What is to be done on one shard: `task` is `module:function`.
 
     It is run in a worker process, or where `in_thread` in a thread of our own: only for tasks that run nobody's code.
+    `alone`: the session that holds the shard's lock does the work itself.
     """
 
     shard: Shard
     task: str
     payload: Mapping[str, Any] = field(default_factory=dict)
     in_thread: bool = False
+    alone: bool = False
+
+    @property
+    def connections(self) -> int:
+        """How many it has on its host at most: its own, one that asks about it; user code's, where there is any."""
+        return 2 if self.alone else 3
 
 
 @dataclass(frozen=True)
@@ -112,6 +120,7 @@ def default_jobs() -> int:
 
 
 Worker = WorkerProcess | WorkerThread
+_Place = tuple[str, bool, int]  # on a host, in a thread or not, for so many connections
 
 
 @dataclass(eq=False)
@@ -121,6 +130,11 @@ class _Pending:
     ready_at: float = 0.0
     seconds: float = 0.0
     reply: Reply | None = None
+
+    @cached_property
+    def place(self) -> _Place:
+        """What it waits for."""
+        return self.job.shard.host, self.job.in_thread, self.job.connections
 
 
 @dataclass
@@ -137,6 +151,7 @@ class _Running:
 class FanOut:
     """Runs jobs wave by wave; `on_result` is called in this thread for each job as it ends, and says whether it failed.
 
+    `on_round` is called between the ends of jobs and the starts of the next, at least every 0.2 s.
     After more than `max_failures` failures (None: never) nothing new is started and what runs is finished; after
     `stop` was asked nothing new is started and what runs is cancelled on its server.
     """
@@ -149,6 +164,7 @@ class FanOut:
         stop: StopRequest,
         on_result: Callable[[JobResult], bool],
         on_event: Listener,
+        on_round: Callable[[], None] = lambda: None,
         max_failures: int | None = 0,
         verbose: bool = False,
     ) -> None:
@@ -158,11 +174,13 @@ class FanOut:
         self._stop = stop
         self._on_result = on_result
         self._on_event = on_event
+        self._on_round = on_round
         self._max_failures = max_failures
         self._verbose = verbose
         self._failures = 0
         self._budget = HostBudget(limits.connections_per_host)
         self._queue: list[_Pending] = []
+        self._waiting: Counter[_Place] = Counter()  # how many of the queue wait for each place
         self._running: dict[Connection[Any, Any], _Running] = {}
         self._idle: dict[bool, list[Worker]] = {False: [], True: []}
         self._busy: Counter[bool] = Counter()  # as _idle by kind: in a thread, or not
@@ -194,7 +212,8 @@ class FanOut:
         return self.stopped is not None
 
     def _run_wave(self, wave: Sequence[Job]) -> None:
-        self._queue = [_Pending(job) for job in wave]
+        for job in wave:
+            self._enqueue(_Pending(job))
         while True:
             self._obey_stop()
             if not self._is_over:
@@ -202,24 +221,36 @@ class FanOut:
             if not self._running and (self._is_over or not self._queue):
                 break
             self._listen()
+            self._on_round()
             self._end_what_takes_too_long()
         for pending in self._queue:
             self._finish(pending, pending.reply or Reply(reason=None), begun=pending.attempt - 1)
-        self._queue = []
+        self._queue.clear()
+        self._waiting.clear()
 
     # --- starting -----------------------------------------------------------------------------
 
     def _start_what_may_start(self) -> None:
+        """In the queue's order; not looked through to its end once nothing in it has a place."""
         now = time.monotonic()
-        kinds = {pending.job.in_thread for pending in self._queue}
+        places = set(+self._waiting)
         for pending in list(self._queue):
-            if all(self._is_full(kind) for kind in kinds):
+            if not places:
                 return
-            if pending.ready_at > now or self._is_full(pending.job.in_thread):
+            if pending.place not in places or pending.ready_at > now:
                 continue
-            if self._budget.take(pending.job.shard.host):
-                self._queue.remove(pending)
-                self._begin(pending, now)
+            if self._is_full(pending.job.in_thread) or not self._budget.take(
+                pending.job.shard.host, pending.job.connections
+            ):
+                places.discard(pending.place)
+                continue
+            self._queue.remove(pending)
+            self._waiting[pending.place] -= 1
+            self._begin(pending, now)
+
+    def _enqueue(self, pending: _Pending) -> None:
+        self._queue.append(pending)
+        self._waiting[pending.place] += 1
 
     def _is_full(self, kind: bool) -> bool:
         return self._busy[kind] >= self._limits.at_once(in_thread=kind)
@@ -247,6 +278,7 @@ class FanOut:
             lock_timeout=milliseconds(retry.lock_timeout(self._limits.lock_timeout, pending.attempt)),
             statement_timeout=milliseconds(statement_timeout),
             attempt=pending.attempt,
+            alone=pending.job.alone,
         )
 
     def _application_name(self, shard: Shard) -> str:
@@ -297,7 +329,7 @@ class FanOut:
         seconds = retry.pause(pending.attempt).total_seconds()
         self._on_event(ShardWaiting(pending.job.shard.name, reply.reason or "", seconds))
         ready_at = time.monotonic() + seconds
-        self._queue.append(replace(pending, attempt=pending.attempt + 1, ready_at=ready_at, reply=reply))
+        self._enqueue(replace(pending, attempt=pending.attempt + 1, ready_at=ready_at, reply=reply))
 
     def _lose(self, running: _Running) -> None:
         pending = self._release(running)
@@ -318,7 +350,7 @@ class FanOut:
     def _release(self, running: _Running) -> _Pending:
         del self._running[running.worker.channel]
         self._busy[running.pending.job.in_thread] -= 1
-        self._budget.give_back(running.pending.job.shard.host)
+        self._budget.give_back(running.pending.job.shard.host, running.pending.job.connections)
         running.pending.seconds += time.monotonic() - running.started
         return running.pending
 

@@ -6,11 +6,12 @@ import os
 import socket
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from multiprocessing.connection import Connection
 
 from shardwright.dsn import redact
+from shardwright.runs import worker
+from shardwright.runs.apart import start_apart
 from shardwright.runs.protocol import Answer, Cancel, Order, Request
 
 _TAIL = 2000
@@ -27,15 +28,7 @@ class WorkerProcess:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 lives as long as the worker
         output = sys.__stderr__ if verbose and sys.__stderr__ else self._log
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "shardwright.runs.worker", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(_search_path())},
-                start_new_session=True,  # the terminal's Ctrl-C is for the run's process alone
-            )
+            self._process = start_apart(worker.main, theirs.fileno(), output)
         self.channel: Connection[Request, Answer] = Connection(ours.detach())
 
     @property
@@ -83,9 +76,3 @@ class WorkerProcess:
             self.channel.send(request)
         except (BrokenPipeError, ConnectionResetError):
             return  # reading the channel tells, and tells why
-
-
-def _search_path() -> list[str]:
-    """Ours, but the standard library first: a revision may have put a folder of its own before it, with a types.py."""
-    standard = sysconfig.get_path("stdlib")
-    return sorted(sys.path, key=lambda entry: entry != standard)

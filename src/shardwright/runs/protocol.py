@@ -11,7 +11,10 @@ from shardwright.shard import Shard
 
 @dataclass(frozen=True)
 class Order:
-    """Do `task` (`module:function`) on `shard`. Time-outs in milliseconds; `lock` is the shard's advisory lock."""
+    """Do `task` (`module:function`) on `shard`. Time-outs in milliseconds; `lock` is the shard's advisory lock.
+
+    `alone`: the session that holds the lock does the work itself.
+    """
 
     shard: Shard
     task: str
@@ -21,6 +24,7 @@ class Order:
     lock_timeout: int
     statement_timeout: int
     attempt: int
+    alone: bool = False
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class ShardSession:
 
     @property
     def watch(self) -> psycopg.Connection[Any]:
-        """The session that holds the lock; idle, so it can ask about the others."""
+        """The session that holds the lock; idle, so it can ask about the others, unless the order is for it alone."""
         return self._watch
 
     def connect(self) -> psycopg.Connection[Any]:
@@ -113,8 +113,21 @@ class ShardSession:
         """Ends what our sessions are running on the server; callable from any thread."""
         self.cancelled = reason
         end = activity.terminate if hard else activity.cancel
-        with suppress(psycopg.Error):  # the server is gone, and so is what ran there
-            end(self._watch, self.application_name)
+        # Where it fails the server is gone, and so is what ran there.
+        with suppress(psycopg.Error), self.overseeing() as overseer:
+            end(overseer, self.application_name)
+
+    @contextmanager
+    def overseeing(self) -> Iterator[psycopg.Connection[Any]]:
+        """A session that can ask about those at work and end them: the idle one, or one more where none is idle.
+
+        Raises psycopg.Error.
+        """
+        if not self.order.alone:
+            yield self._watch
+            return
+        with connect(self.shard.url, application_name=_named(self.order, "watch")) as overseer:
+            yield overseer
 
     def end_leftovers(self) -> None:
         """Nothing of ours but the lock is left on the shard: user code may keep a connection, and what it locked."""
@@ -138,10 +151,15 @@ def timeouts(order: Order) -> dict[str, str]:
     return {"lock_timeout": f"{order.lock_timeout}ms", "statement_timeout": f"{order.statement_timeout}ms"}
 
 
+def _named(order: Order, role: str) -> str:
+    """The name of a session that is none of those at work."""
+    return f"{order.application_name[: NAME_LENGTH - len(role) - 1]} {role}"
+
+
 @contextmanager
 def hold(order: Order, report: Callable[[str], None]) -> Iterator[ShardSession]:
     """The shard's lock is held within; raises ShardProblem or psycopg.Error where it can't be had."""
-    name = f"{order.application_name[: NAME_LENGTH - 5]} lock"
+    name = order.application_name if order.alone else _named(order, "lock")
     settings = {**timeouts(order), "idle_session_timeout": "0"}  # a server that ended it would give the lock away
     with connect(order.shard.url, application_name=name, settings=settings) as watch:
         if not locks.acquire(watch, order.lock, patience=LOCK_PATIENCE):
@@ -162,11 +180,9 @@ def _watching_for_blockers(session: ShardSession) -> Iterator[None]:
     pause = session.order.lock_timeout / 1000 / _SAMPLES_PER_LOCK_TIMEOUT
 
     def sample() -> None:
-        while not over.wait(pause):
-            try:
-                session.blocker = activity.blocker(session.watch, session.application_name) or session.blocker
-            except psycopg.Error:
-                return
+        with suppress(psycopg.Error), session.overseeing() as overseer:
+            while not over.wait(pause):
+                session.blocker = activity.blocker(overseer, session.application_name) or session.blocker
 
     thread = threading.Thread(target=sample, daemon=True)
     thread.start()

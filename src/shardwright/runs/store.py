@@ -14,6 +14,7 @@ from typing import Any, Literal
 import psycopg
 
 from shardwright import errors
+from shardwright.pg import locks
 from shardwright.pg.queries import load
 from shardwright.runs.results import ShardResult, Status
 
@@ -227,6 +228,10 @@ class Ledger:
         """The shards that runs after `run` have moved, each with the first of those runs."""
         rows = self._connection.execute(_queries["moved_since"], {"shard_set": self._shard_set, "run": run})
         return {row[0]: row[1] for row in rows}
+
+    def is_held(self, lock: int) -> bool:
+        """Whether somebody holds that advisory lock of the control database."""
+        return locks.holder(self._connection, lock) is not None
 
     def first_seen(self, revisions: Iterable[str]) -> dict[str, Seen]:
         """Which of these revisions a rollout has brought to a shard, and where each first came from."""

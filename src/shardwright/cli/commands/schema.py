@@ -26,7 +26,7 @@ from shardwright.runs.results import RunResult, revisions_text
 from shardwright.runs.stopping import StopRequest, stop_on_signals
 
 if TYPE_CHECKING:
-    from shardwright.fleet import Fleet, MigrateOptions
+    from shardwright.fleet import Fleet, MigrateOptions, RollbackOptions
     from shardwright.migration.drift import SchemaStatus
     from shardwright.migration.plan import Plan
 
@@ -172,6 +172,8 @@ def rollback(
     if screen.dry_run:
         options = RollbackOptions(run=run, steps=steps, to=to, shards=shards)
         return _show_plan(screen, fleet, fleet.plan_rollback(options))
+    if not fleet.config.is_disposable:
+        _confirm_rollback(screen, fleet, RollbackOptions(run=run, steps=steps, to=to, shards=shards))
     with screen.progress() as listener, stop_on_signals(StopRequest()) as stop:
         result = fleet.rollback(
             run=run,
@@ -186,6 +188,13 @@ def rollback(
             on_event=listener,
         )
     return tell(screen, result)
+
+
+def _confirm_rollback(screen: Screen, fleet: Fleet, options: RollbackOptions) -> None:
+    plan = None if screen.yes else fleet.plan_rollback(options)
+    if plan is not None and plan.todo:
+        shards = counted(len(plan.todo), "shard")
+        screen.confirm(f"rolling back {shards} marked {fleet.config.fleet.environment} to {plan.target or 'base'}")
 
 
 @command(
