@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
 
 from shardwright.config import FleetConfig
-from shardwright.errors import ControlUnavailable
+from shardwright.errors import ControlTooNew, ControlUnavailable
 from shardwright.pg.faults import explain
 from shardwright.runs.board import Board, DurableRun, StepRecord, Superseded
 from shardwright.runs.kinds import Kind, Progress, Step, StepContext, Stopped
@@ -61,6 +62,7 @@ class Walk:
             run = self._say(lambda board: board.run(self._hands.run))
             if run is None:
                 return
+            self._hands.wish = run.wish
             kind = self._kinds.get(run.kind)
             if kind is None:
                 self._leave("parked", f"this version of shardwright knows no runs of kind {run.kind}")
@@ -77,7 +79,7 @@ class Walk:
                 settled = self._step_forward(run, kind, record, results)
                 if settled is not None:
                     return settled
-            results[record.name] = self._result(record.name)
+            results[record.name] = record.result if record.state == "done" else self._result(record.name)
         code = max((int(result.get("exit_code", 0)) for result in results.values()), default=0)
         self._leave("finished", exit_code=code)
         return True
@@ -105,25 +107,26 @@ class Walk:
             return None
 
     def _do(self, run: DurableRun, step: Step, record: StepRecord, results: Mapping[str, Mapping[str, Any]]) -> None:
-        runner = self._hands.runner
-        for attempt in range(1, TRIES + 1):
-            self._say(lambda board: board.write_step(run.id, runner, record.name, "begun"))
-            context = self._context(run, results, record.attempts + attempt)
-            if step.final:
-                context.stop_wanted = self._hands.lost
-            try:
-                result = step.do(context) or {}
-            except psycopg.OperationalError as error:
-                if attempt == TRIES:
-                    raise
-                self._tell(f"{record.name}: {_told(error)}; again in {attempt * _PAUSE:.0f} s")
-                self._rest(context, attempt * _PAUSE)
-            else:
-                self._write_done(run, record.name, result)
-                return
+        context = self._context(run, results, record)
+        if step.final:
+            context.stop_wanted = self._hands.lost
 
-    def _write_done(self, run: DurableRun, name: str, result: Mapping[str, Any]) -> None:
-        self._say(lambda board: board.write_step(run.id, self._hands.runner, name, "done", result))
+        def act() -> Mapping[str, Any]:
+            context.attempt += 1
+            self._write(record.name, "begun")
+            return step.do(context) or {}
+
+        self._write(record.name, "done", self._insist(record.name, context, act))
+
+    def _insist(self, name: str, context: StepContext, act: Callable[[], T]) -> T:
+        """What `act` gives, tried again where a database went away: every step may be."""
+        for attempt in range(1, TRIES):
+            try:
+                return act()
+            except (psycopg.OperationalError, ControlUnavailable) as error:
+                self._tell(f"{name}: {_told(error)}; again in {attempt * _PAUSE:.0f} s")
+                self._rest(context, attempt * _PAUSE)
+        return act()
 
     def _rest(self, context: StepContext, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -157,29 +160,27 @@ class Walk:
                 if step is None:
                     raise LookupError(f"this version of shardwright has no step {record.name}")
                 if step.undo is not None:
-                    context = self._context(run, results, record.attempts)
+                    context = self._context(run, results, record)
                     context.stop_wanted = self._hands.lost
-                    step.undo(context)
+                    self._insist(f"undoing {record.name}", context, partial(step.undo, context))
             except (Stopped, Superseded):
                 raise Superseded from None
             except Exception as error:  # noqa: BLE001 as above
                 self._leave("parked", f"undoing {record.name}: {_told(error)}")
                 return
-            self._write_undone(run, record.name)
+            self._write(record.name, "undone")
         self._leave("cancelled", "every step that was done is undone", exit_code=0)
-
-    def _write_undone(self, run: DurableRun, name: str) -> None:
-        self._say(lambda board: board.write_step(run.id, self._hands.runner, name, "undone"))
 
     # --- what the steps are given -------------------------------------------------------------
 
-    def _context(self, run: DurableRun, results: Mapping[str, Mapping[str, Any]], attempt: int) -> StepContext:
+    def _context(self, run: DurableRun, results: Mapping[str, Mapping[str, Any]], record: StepRecord) -> StepContext:
         return StepContext(
             fleet=self._fleet,
             run=run.id,
             plan=run.plan,
             results=dict(results),
-            attempt=attempt,
+            attempt=record.attempts,
+            runner=self._hands.runner,
             report=self._report,
             tell=self._tell,
             stop_wanted=self._hands.stop_wanted,
@@ -202,6 +203,11 @@ class Walk:
     def _steps(self) -> list[StepRecord]:
         return self._say(lambda board: board.steps(self._hands.run))
 
+    def _write(self, name: str, state: str, result: Mapping[str, Any] | None = None) -> None:
+        hands = self._hands
+        wish = self._say(lambda board: board.write_step(hands.run, hands.runner, name, state, result))
+        hands.wish = wish or hands.wish
+
     def _result(self, name: str) -> Mapping[str, Any]:
         return next(record.result for record in self._steps() if record.name == name)
 
@@ -222,15 +228,17 @@ class Walk:
     def _say(self, word: Callable[[Board], T]) -> T:
         """What the board answers, asked until it does: while the control database is away, nothing goes on.
 
-        Every word is guarded and can be said twice.
+        Every word is guarded and can be said twice. A worker that ends does not wait: others take over.
         """
         while True:
             try:
                 with self._board() as board:
                     return word(board)
+            except ControlTooNew:
+                raise Superseded from None
             except ControlUnavailable:
                 if self._hands.is_leaving:
-                    raise
+                    raise Superseded from None
                 time.sleep(_PAUSE)
 
 
