@@ -1,4 +1,4 @@
-"""Durable runs for tests, whose steps write down in a database of their own what they do, and worker processes for them.
+"""Durable runs for tests, whose steps write down in a database of their own what they do, and workers for them.
 
 As a program: a worker of the project in the current folder, or (with a run's number) that run in the foreground. Where
 the environment names a point (`SW_DIE_AT=before Board.take 1`), it dies there as by kill -9.
@@ -124,7 +124,7 @@ def _main() -> None:
 
 def _say(text: str) -> None:
     with suppress(BrokenPipeError):
-        print(text, flush=True)
+        print(text, flush=True)  # noqa: T201 the log that tests read
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import pytest
 
 import run_kinds
 from kills import kill
-from kit import MakeProject, Project, until
+from kit import Project, until
 from run_kinds import MOVE, POISON
 from shardwright import errors
 from shardwright.catalog.control import open_control
@@ -275,7 +275,7 @@ def test_some_kills_at_random(make_arena: MakeArena) -> None:
 
 def survive(arena: Arena, *, kills: int, seed: int) -> None:
     """Every run ends well, and at no moment are there more than there are places."""
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311 repeatable, not secret
     runs: list[int] = []
     alive = [arena.worker() for _ in range(3)]
     until(lambda: "takes runs" in arena.log(alive[0]))
@@ -346,7 +346,7 @@ def drain(arena: Arena, runs: Sequence[int]) -> list[str]:
 def test_a_worker_that_slept_finds_out_and_stops(make_arena: MakeArena) -> None:
     """Another has taken its run over meanwhile; awake, it changes nothing any more, and takes other runs."""
     arena = make_arena(at_once=1)
-    run = arena.create(seconds=3)
+    run = arena.create(seconds=1.5)
     sleeper = arena.worker()
     until(lambda: arena.effects(run, "begin") == ["copy"])
     sleeper.send_signal(signal.SIGSTOP)
@@ -402,7 +402,7 @@ def test_a_run_that_kills_its_workers_is_parked_and_resume_gives_it_new_tries(ma
 def test_a_worker_that_is_asked_to_end_hands_its_runs_over(make_arena: MakeArena) -> None:
     """At their next safe point, and at once: nobody waits for its silence."""
     arena = make_arena()
-    run = arena.create(seconds=2)
+    run = arena.create(seconds=1)
     first = arena.worker()
     until(lambda: arena.effects(run, "begin"))
     first.terminate()

@@ -155,9 +155,11 @@ INSERT INTO shardwright.run_event (run, kind, data) VALUES (%(run)s, %(kind)s, %
 SELECT id, at, kind, data FROM shardwright.run_event WHERE run = %(run)s AND id > %(after)s ORDER BY id LIMIT 1000
 
 -- name: progress_samples
+-- Since the run was last let go on: what came before a rest says nothing of how fast it goes.
 SELECT extract('epoch' FROM at)::float, data
 FROM shardwright.run_event
 WHERE run = %(run)s AND kind = 'progress'
+  AND id > (SELECT max(id) FROM shardwright.run_event WHERE run = %(run)s AND kind = 'state')
 ORDER BY id DESC
 LIMIT 200
 
