@@ -112,7 +112,7 @@ def takeover(bench: Bench, times: int) -> list[float]:
             time.sleep(bench.time_to_live + 1.0)  # both have been looking for long enough to judge
             (run,) = bench.create(1, seconds=1e6)
             bench.until(begun, 0, run)
-            holder = bench.ask("SELECT process FROM shardwright.run JOIN shardwright.worker ON worker = worker.id "
+            holder = bench.ask("SELECT worker.process FROM shardwright.run JOIN shardwright.worker ON worker = worker.id "
                                "WHERE run.id = %s", run)  # fmt: skip
             killed = time.monotonic()
             next(worker for worker in workers if worker.pid == holder).kill()

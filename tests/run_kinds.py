@@ -1,7 +1,7 @@
 """Durable runs for tests, whose steps write down in a database of their own what they do, and workers for them.
 
 As a program: a worker of the project in the current folder, or (with a run's number) that run in the foreground. Where
-the environment names a point (`SW_DIE_AT=before Board.take 1`), it dies there as by kill -9.
+the environment names a point (`SW_DIES=before Board.take 1`), it dies there as by kill -9; at `SW_STOPS` it is stopped.
 """
 
 from __future__ import annotations
@@ -84,11 +84,11 @@ def _die(context: StepContext) -> None:
 
 MOVE = Kind("move", (_step("copy"), _step("follow"), _step("switch", final=True), _step("clean")))
 POISON = Kind("poison", (Step("die", _die),))
-KINDS = (MOVE, POISON)
+KINDS = (*fleets.KINDS, MOVE, POISON)
 
 
-def die_at(point: str) -> None:
-    """This process dies before, or after, the nth call of that method from here on."""
+def at(point: str, number: signal.Signals) -> None:
+    """This process gets a signal before, or after, the nth call of that method from here on."""
     moment, name, count = point.split()
     owner, method = name.split(".")
     target: Any = {"Board": Board, "Engine": Engine, "kinds": sys.modules[__name__]}[owner]
@@ -101,15 +101,16 @@ def die_at(point: str) -> None:
         result = original(*arguments, **options) if moment == "after" else None
         left -= method != "admit" or result is not None  # what finds nothing to do does not count
         if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
         return original(*arguments, **options) if moment == "before" else result
 
     setattr(target, method, mortal)
 
 
 def _main() -> None:
-    if point := os.environ.get("SW_DIE_AT"):
-        die_at(point)
+    for variable, number in (("SW_DIES", signal.SIGKILL), ("SW_STOPS", signal.SIGSTOP)):
+        if point := os.environ.get(variable):
+            at(point, number)
     fleets.KINDS = KINDS  # type: ignore[assignment]
     fleet = fleets.Fleet.from_config()
     with stop_on_signals(StopRequest()) as stop:

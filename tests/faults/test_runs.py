@@ -19,11 +19,12 @@ import pytest
 
 import run_kinds
 from kills import kill
-from kit import Project, until
+from kit import AT_GATE, Project, until
 from run_kinds import MOVE, POISON
 from shardwright import errors
 from shardwright.catalog.control import open_control
 from shardwright.embedded import Cluster
+from shardwright.fleet import MigrateOptions
 from shardwright.runs.board import OPEN, RESTING, Board, DurableRun, Places
 
 LIVE = 2.0  # seconds of silence
@@ -45,15 +46,17 @@ class Arena:
 
     # --- processes ----------------------------------------------------------------------------
 
-    def worker(self, *, at_once: int = 2, dies: str | None = None, run: int | None = None) -> subprocess.Popen[str]:
-        """A worker, or a process that carries one run in the foreground; `dies`: at that point."""
+    def worker(
+        self, *, at_once: int = 2, dies: str = "", stops: str = "", run: int | None = None
+    ) -> subprocess.Popen[str]:
+        """A worker, or a process that carries one run in the foreground; it dies, or is stopped, at that point."""
         arguments = [str(at_once)] if run is None else ["carry", str(run)]
         log = (self.project.path / f"worker-{len(self.processes)}").open("w+")
         with log:
             process = subprocess.Popen(
                 [sys.executable, run_kinds.__file__, *arguments],
                 cwd=self.project.path,
-                env={**os.environ, **({"SW_DIE_AT": dies} if dies else {})},
+                env={**os.environ, "SW_DIES": dies, "SW_STOPS": stops},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -108,6 +111,12 @@ class Arena:
         """The same of the control database."""
         with psycopg.connect(self.project.control, autocommit=True) as connection:
             return connection.execute(statement, values or None).fetchall()
+
+    def busy(self) -> set[int]:
+        """The processes that have a run in hand."""
+        query = """SELECT process FROM shardwright.worker
+                   WHERE id IN (SELECT worker FROM shardwright.run WHERE state = 'running')"""
+        return {row[0] for row in self.ask(query)}
 
     def effects(self, run: int, *what: str) -> list[str]:
         """Steps that had these effects in that run, in order."""
@@ -277,6 +286,7 @@ def survive(arena: Arena, *, kills: int, seed: int) -> None:
     """Every run ends well, and at no moment are there more than there are places."""
     chance = random.Random(seed)  # noqa: S311 repeatable, not secret
     runs: list[int] = []
+    at_work = 0
     alive = [arena.worker() for _ in range(3)]
     until(lambda: "takes runs" in arena.log(alive[0]))
     with arena.watched() as broken:
@@ -290,7 +300,9 @@ def survive(arena: Arena, *, kills: int, seed: int) -> None:
                 time.sleep(chance.uniform(0.0, 1.0))
                 arena.cluster.start()
                 continue
-            victim = chance.randrange(3)
+            busy = arena.busy()
+            victim = chance.choice([each for each in range(3) if alive[each].pid in busy] or [0, 1, 2])
+            at_work += alive[victim].pid in busy
             if chance.random() < 0.15:
                 sleeper = alive[(victim + 1) % 3]
                 sleeper.send_signal(signal.SIGSTOP)
@@ -303,6 +315,7 @@ def survive(arena: Arena, *, kills: int, seed: int) -> None:
     assert all(worker.poll() is None for worker in alive), f"seed {seed}"
     assert set(ends) <= {"finished", "cancelled"}
     assert "finished" in ends, f"seed {seed}: {ends}"
+    assert at_work >= kills // 4, "too few were killed at work"
 
 
 def refill(arena: Arena, chance: random.Random, runs: Sequence[int]) -> list[int]:
@@ -361,6 +374,24 @@ def test_a_worker_that_slept_finds_out_and_stops(make_arena: MakeArena) -> None:
 
 
 @pytest.mark.faults
+@pytest.mark.parametrize("point", ["after Board._lock_queue 1", "after Board._note_arrow 2"])
+def test_a_worker_that_sleeps_in_a_transaction_keeps_nobody_waiting(make_arena: MakeArena, point: str) -> None:
+    """Not from the queue, and not from its own run; awake, it finds its connection gone, and goes on."""
+    arena = make_arena(at_once=1)
+    run = arena.create()
+    sleeper = arena.worker(stops=point)
+    until(lambda: "State:\tT" in Path(f"/proc/{sleeper.pid}/status").read_text())
+    other = arena.worker()
+    arena.wait_for(run, "finished")
+    other.terminate()
+    assert other.wait(20) == 0, arena.log(other)
+    sleeper.send_signal(signal.SIGCONT)
+    after = arena.create()
+    arena.wait_for(after, "finished")
+    assert [arena.require_ended_well(each) for each in (run, after)] == ["finished"] * 2
+
+
+@pytest.mark.faults
 def test_the_control_database_is_away_for_half_a_minute(make_arena: MakeArena) -> None:
     """What goes on goes on; afterwards nobody is taken over who is alive, and no worker has given up."""
     arena = make_arena()
@@ -377,6 +408,30 @@ def test_the_control_database_is_away_for_half_a_minute(make_arena: MakeArena) -
         with arena.board() as board:
             assert "silent" not in str(board.events(run))
     assert [worker.poll() for worker in workers] == [None, None]
+
+
+@pytest.mark.faults
+def test_a_detached_rollout_outlives_its_worker_and_the_control_database(make_arena: MakeArena) -> None:
+    """Every shard is migrated once, and the run is finished as if nothing had been."""
+    arena = make_arena()
+    project = arena.project
+    project.revision("r1", AT_GATE + 'op.create_table("a", sa.Column("id", sa.Integer))')
+    run = project.fleet().start_migrate(MigrateOptions())
+    with project.gate("shard_0") as gate:
+        dead = arena.worker()
+        gate.reached()
+        dead.kill()
+        arena.worker()
+        until(lambda: arena.run(run).takeovers == 1)
+        gate.reached()
+        kill(arena.cluster)
+    time.sleep(3)
+    arena.cluster.start()
+    arena.wait_for(run, "finished", "parked")
+    recorded, results = project.fleet().run(run)
+    assert (recorded.state, recorded.exit_code, recorded.note) == ("finished", 0, None), arena.log(arena.processes[-1])
+    assert [result.status.value for result in results] in (["migrated"], ["up_to_date"])
+    assert project.versions() == {"shard_0": ["r1"]}
 
 
 @pytest.mark.faults

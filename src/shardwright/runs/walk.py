@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
@@ -75,19 +76,18 @@ class Walk:
         """Whether the run stays where this has brought it; False where it is to go back."""
         results: dict[str, Mapping[str, Any]] = {}
         for record in self._steps():
-            if record.state != "done":
-                settled = self._step_forward(run, kind, record, results)
-                if settled is not None:
-                    return settled
-            results[record.name] = record.result if record.state == "done" else self._result(record.name)
+            if record.state == "done":
+                results[record.name] = record.result
+            elif (settled := self._step_forward(run, kind, record, results)) is not None:
+                return settled
         code = max((int(result.get("exit_code", 0)) for result in results.values()), default=0)
         self._leave("finished", exit_code=code)
         return True
 
     def _step_forward(
-        self, run: DurableRun, kind: Kind, record: StepRecord, results: Mapping[str, Mapping[str, Any]]
+        self, run: DurableRun, kind: Kind, record: StepRecord, results: dict[str, Mapping[str, Any]]
     ) -> bool | None:
-        """None where the step is done; else as `_forward`."""
+        """None where the step is done, and its result is among the others; else as `_forward`."""
         step = kind.step(record.name)
         while True:
             if (reason := self._hands.stop_wanted()) and (settled := self._obey(reason)) is not None:
@@ -97,7 +97,7 @@ class Walk:
             if record.approval is not None and record.approved_by is None:
                 return self._leave("waiting", record.approval, waits_for=record.name)
             try:
-                self._do(run, step, record, results)
+                results[record.name] = self._do(run, step, record, results)
             except Stopped:
                 continue  # obeyed at the top: a final step that was begun can't go back, and is done again
             except Superseded:
@@ -106,7 +106,9 @@ class Walk:
                 return self._leave("parked", f"{record.name}: {_told(error)}")
             return None
 
-    def _do(self, run: DurableRun, step: Step, record: StepRecord, results: Mapping[str, Mapping[str, Any]]) -> None:
+    def _do(
+        self, run: DurableRun, step: Step, record: StepRecord, results: Mapping[str, Mapping[str, Any]]
+    ) -> Mapping[str, Any]:
         context = self._context(run, results, record)
         if step.final:
             context.stop_wanted = self._hands.lost
@@ -116,7 +118,10 @@ class Walk:
             self._write(record.name, "begun")
             return step.do(context) or {}
 
-        self._write(record.name, "done", self._insist(record.name, context, act))
+        result = self._insist(record.name, context, act)
+        self._write(record.name, "done", result)
+        given: Mapping[str, Any] = json.loads(json.dumps(result))  # as it would be found after a death
+        return given
 
     def _insist(self, name: str, context: StepContext, act: Callable[[], T]) -> T:
         """What `act` gives, tried again where a database went away: every step may be."""
@@ -149,8 +154,9 @@ class Walk:
     # --- back ---------------------------------------------------------------------------------
 
     def _back(self, run: DurableRun, kind: Kind) -> None:
-        results = {record.name: record.result for record in self._steps() if record.state == "done"}
-        for record in reversed(self._steps()):
+        records = self._steps()
+        results = {record.name: record.result for record in records if record.state == "done"}
+        for record in reversed(records):
             if record.state not in ("begun", "done"):
                 continue
             if (reason := self._hands.stop_wanted()) and reason != "cancel" and self._obey(reason):
@@ -207,9 +213,6 @@ class Walk:
         hands = self._hands
         wish = self._say(lambda board: board.write_step(hands.run, hands.runner, name, state, result))
         hands.wish = wish or hands.wish
-
-    def _result(self, name: str) -> Mapping[str, Any]:
-        return next(record.result for record in self._steps() if record.name == name)
 
     def _leave(
         self, state: str, note: str | None = None, *, waits_for: str | None = None, exit_code: int | None = None

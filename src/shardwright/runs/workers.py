@@ -59,7 +59,7 @@ class Attendant:
 
     def __exit__(self, *_: object) -> None:
         self.over.set()
-        self._thread.join()
+        self._thread.join(timeout=1.0)  # it may wait for a database that does not answer
 
     @property
     def in_hand(self) -> list[Hands]:
@@ -132,7 +132,8 @@ class Worker:
 
     def work(self, stop: StopRequest) -> None:
         """Takes runs until `stop` is asked, then lets go of those in hand at their next safe point."""
-        self._engine.start()
+        with self._control():  # an error of the control database is told as one
+            self._engine.start()
         self._say(f"worker {self._attendant.name} takes runs of shard set {self._fleet.shard_set}")
         with self._attendant:
             try:
