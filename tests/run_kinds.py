@@ -117,6 +117,7 @@ def _main() -> None:
         if len(sys.argv) > 2:
             runs = fleet.config.runs
             limits = workers.WorkerLimits(1, Places(runs.at_once, runs.per_host), runs.time_to_live.total_seconds())
+            _say(f"carries {sys.argv[2]}")
             workers.carry_here(fleet._connect_to_act, fleet.resolved, KINDS, limits, int(sys.argv[2]), stop=stop)
         else:
             fleet.work(at_once=int(sys.argv[1]), stop=stop, say=_say)

@@ -292,7 +292,9 @@ def survive(arena: Arena, *, kills: int, seed: int) -> None:
     with arena.watched() as broken:
         for count in range(kills):
             runs += refill(arena, chance, runs)
-            time.sleep(chance.uniform(0.1, 1.5))
+            with suppress(AssertionError):
+                until(arena.busy, seconds=10)
+            time.sleep(chance.uniform(0.0, 1.0))
             for _ in range(2):
                 operate(arena, chance, chance.choice(runs))
             if count % 10 == 7:
@@ -320,7 +322,7 @@ def survive(arena: Arena, *, kills: int, seed: int) -> None:
 
 def refill(arena: Arena, chance: random.Random, runs: Sequence[int]) -> list[int]:
     """There are always runs to carry: some that touch two hosts, some that ask before their switch."""
-    (waiting,) = arena.ask("SELECT count(*) FROM shardwright.run WHERE finished_at IS NULL")[0]
+    (waiting,) = arena.ask("SELECT count(*) FROM shardwright.run WHERE state IN ('queued', 'running')")[0]
     hosts = ["a", "b", "c"]
     return [
         arena.create(
@@ -435,6 +437,7 @@ def test_a_detached_rollout_outlives_its_worker_and_the_control_database(make_ar
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(600)
 def test_a_run_that_kills_its_workers_is_parked_and_resume_gives_it_new_tries(make_arena: MakeArena) -> None:
     """Six are dead then; other runs have gone on."""
     arena = make_arena()
@@ -518,7 +521,7 @@ def test_a_foreground_that_is_killed_leaves_its_run_to_the_workers(make_arena: M
     arena.worker()
     until(lambda: len(arena.effects(run, "begin")) == 2)
     waiting = arena.worker(run=run)
-    time.sleep(2)
+    until(lambda: "carries" in arena.log(waiting))
     waiting.send_signal(signal.SIGINT)
     assert waiting.wait(60) == 0, arena.log(waiting)
     assert arena.require_ended_well(run) == "cancelled"
