@@ -293,7 +293,7 @@ def survive(arena: Arena, *, kills: int, seed: int) -> None:
         for count in range(kills):
             runs += refill(arena, chance, runs)
             with suppress(AssertionError):
-                until(arena.busy, seconds=10)
+                until(lambda: arena.busy() & {worker.pid for worker in alive}, seconds=20)
             time.sleep(chance.uniform(0.0, 1.0))
             for _ in range(2):
                 operate(arena, chance, chance.choice(runs))
@@ -514,7 +514,7 @@ def test_in_the_foreground_a_run_goes_to_its_end(make_arena: MakeArena) -> None:
 def test_a_foreground_that_is_killed_leaves_its_run_to_the_workers(make_arena: MakeArena) -> None:
     """And one that waits for a run in their hands can be asked to stop: they take it back."""
     arena = make_arena()
-    run = arena.create(seconds=3)
+    run = arena.create(seconds=30)
     dead = arena.worker(run=run)
     until(lambda: arena.effects(run, "begin"))
     dead.kill()
