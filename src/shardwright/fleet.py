@@ -411,7 +411,7 @@ class Fleet:
         fleet = self._for_acting
 
         def make_engine(name: str, execute: Callable[[int, int], None]) -> Engine:
-            return Engine(fleet.control, worker=name, execute=execute, at_once=at_once)
+            return Engine(fleet.control, worker=name, execute=execute, at_once=at_once, shard_set=fleet.shard_set)
 
         with self._connect_to_act():
             pass  # the control schema is made, and whoever can't reach it hears of it now

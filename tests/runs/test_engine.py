@@ -264,6 +264,17 @@ def test_stop_waits_for_what_was_begun_and_takes_nothing_new(workers: Workers) -
     assert (workers.status(100, 1), workers.status(1, 1)) == ("SUCCESS", "ENQUEUED")
 
 
+def test_a_shard_set_takes_only_its_own_runs(workers: Workers) -> None:
+    """Two that share a control database have a queue each."""
+    other = Engine(DatabaseUrl.parse(workers.url), worker="other", execute=_nothing, at_once=1, shard_set="eu")
+    workers.start("a", at_once=2)
+    other.submit(1, 1)
+    workers.engine.submit(2, 1)
+    workers.wait_for("done 2 1 a")
+    other.stop()
+    assert (workers.begun(), workers.status(1, 1)) == (["2 1"], "ENQUEUED")
+
+
 def test_the_control_server_is_killed_and_comes_back(
     other_cluster: Cluster,
     make_frail_database: Callable[[], str],

@@ -298,3 +298,115 @@ def test_no_state_follows_another_but_by_an_arrow(bench: Bench) -> None:
     ends = {"finished", "cancelled", "interrupted"}
     assert {before for before, _, _ in arrows}.isdisjoint(ends)
     assert all(reason for *_, reason in arrows)
+
+
+@pytest.mark.parametrize("rest", ["waiting", "paused", "parked", "queued"])
+def test_a_wish_to_cancel_that_nobody_has_heard_is_not_lost(bench: Bench, rest: str) -> None:
+    """It comes while the run comes to rest, or while its worker lets it go: the run goes back all the same."""
+
+    def leave() -> None:
+        assert bench.hands is not None
+        bench.hands.wish, bench.hands.is_leaving = ("pause" if rest == "paused" else None), rest == "queued"
+        with bench.board() as board:
+            board.cancel(1)
+        if rest == "parked":
+            raise ValueError("no such tenant")
+
+    kind = Kind("k", (bench.step("one"), bench.step("two", do=leave), bench.step("three", approval="sure?")))
+    bench.create(kind)
+    bench.carry(kind)
+    run = bench.carry(kind) or bench.run(1)
+    assert (run.state, run.wish) == ("cancelled", None)
+    assert bench.log[-2:] == ["undo two", "undo one"]
+
+
+def test_who_wished_to_cancel_is_heard_whatever_is_wished_later(bench: Bench) -> None:
+    """A pause does not take a cancel's place."""
+    number = bench.create(Kind("k", (bench.step("one"),)))
+    with bench.board() as board:
+        board.admit(PLACES)
+        board.cancel(number)
+        board.pause(number)
+    assert bench.run(number).wish == "cancel"
+
+
+def test_turning_back_can_be_said_twice(bench: Bench) -> None:
+    """The answer to the first may have been lost on its way."""
+    kind = Kind("k", (bench.step("one"),))
+    bench.create(kind)
+    with bench.board() as board:
+        admitted = board.admit(PLACES)
+        assert admitted is not None
+        assert [board.turn_back(*admitted), board.turn_back(*admitted)] == [True, True]
+
+
+def test_taking_can_be_said_twice_by_one_and_not_by_two(bench: Bench) -> None:
+    """For the same reason; nor by a worker of another shard set."""
+    bench.create(Kind("k", (bench.step("one"),)))
+    with bench.board() as board, bench.connect() as connection:
+        admitted = board.admit(PLACES)
+        assert admitted is not None
+        assert not Board(connection, "another").take(*admitted, "stranger")
+        assert [board.take(*admitted, name) for name in ("me", "me", "you")] == [True, True, False]
+
+
+def test_nobody_keeps_a_run_alive_that_it_has_lost_sight_of(bench: Bench) -> None:
+    """Its worker beats, but for what it has in hand: the run is taken over."""
+    number = bench.create(Kind("k", (bench.step("one"),)))
+    with bench.board() as board:
+        admitted = board.admit(PLACES)
+        assert admitted is not None
+        assert board.take(*admitted, "me")
+        assert [beat.run for beat in board.beat("me", [admitted])] == [number]
+        before = bench.run(number).silent
+        assert board.beat("me", []) == []
+        assert (bench.run(number).silent or 0.0) > (before or 0.0)
+
+
+def test_a_control_database_that_a_step_can_not_reach_is_no_failure(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step is done again; and so is taking it back."""
+    monkeypatch.setattr("shardwright.runs.walk._PAUSE", 0.01)
+    faults: list[Exception] = [errors.ControlUnavailable(url="u", reason="it is starting up")] * 2
+
+    def fail(context: StepContext) -> None:
+        bench.log.append("try")
+        if faults:
+            raise faults.pop()
+
+    def stop(context: StepContext) -> None:
+        faults.append(psycopg.OperationalError("connection refused"))
+        assert bench.hands is not None
+        bench.hands.wish = "cancel"
+        context.raise_if_stopped()
+
+    kind = Kind("k", (Step("one", fail, fail), Step("two", stop)))
+    bench.create(kind)
+    run = bench.carry(kind)
+    assert run is not None
+    assert (run.state, bench.log) == ("cancelled", ["try"] * 3 + ["try"] * 2)
+
+
+@pytest.mark.parametrize("value", [float("nan"), "a\0b", "\ud800", object()])
+def test_a_result_that_can_not_be_kept_parks_the_run(bench: Bench, value: object) -> None:
+    """It does not look like a control database that is away, for which one would wait."""
+    kind = Kind("k", (bench.step("one", do=lambda: {"value": value}),))
+    bench.create(kind)
+    run = bench.carry(kind)
+    assert run is not None
+    assert run.state == "parked"
+
+
+def test_deaths_are_counted_since_the_last_step_that_was_done(bench: Bench) -> None:
+    """A long run may lose many workers, as long as it gets on."""
+    kind = Kind("k", (bench.step("one"), bench.step("two")))
+    bench.create(kind)
+    with bench.board() as board:
+        for step in ("one", "two"):
+            admitted = board.admit(PLACES)
+            assert admitted is not None
+            board.take(*admitted, "mortal")
+            board.write_step(*admitted, step, "done")
+            board.take_over(0.0, most=1, discard=lambda *_: None)
+    assert (bench.run(1).state, bench.run(1).takeovers) == ("queued", 1)

@@ -8,6 +8,8 @@ from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 
+import psycopg
+
 from shardwright import errors
 from shardwright.catalog.control import open_control
 from shardwright.config import FleetConfig
@@ -67,6 +69,8 @@ def roll_out(context: StepContext) -> Mapping[str, Any]:
             time.sleep(_PAUSE)
         else:
             context.raise_if_stopped()
+            if fault := result.extra.get("ledger"):
+                raise psycopg.OperationalError(fault)  # the control database was away: the rest of it is still to do
             return {"exit_code": result.exit_code, "summary": result.summary, "stopped": result.stopped}
 
 

@@ -10,6 +10,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -24,7 +25,8 @@ from shardwright.runs.store import operator
 
 PROTOCOL = 1  # of what these tables mean; a run made under a newer one is left to newer workers
 QUEUE_LOCK = 3
-OPEN = ("queued", "running", "waiting", "paused", "parked")
+RESTING = ("waiting", "paused", "parked")
+OPEN = ("queued", "running", *RESTING)
 _queries = load(__package__, "board.sql")
 
 
@@ -161,7 +163,7 @@ class Board:
                     "kind": kind.name,
                     "shard_set": self._shard_set,
                     "target": target,
-                    "plan": json.dumps(plan),
+                    "plan": _json(plan),
                     "hosts": sorted(set(hosts)),
                     "protocol": PROTOCOL,
                     "started_by": operator(),
@@ -222,7 +224,8 @@ class Board:
             if row is None:
                 return None
             admitted = self._connection.execute(_queries["admit"], {"run": row[0]}).fetchone()
-            assert admitted is not None  # noqa: S101 the queue is locked
+            if admitted is None:
+                return None  # an operator was faster
             self._note_arrow(row[0], "queued", "running")
         return row[0], admitted[0]
 
@@ -232,13 +235,14 @@ class Board:
         return self._connection.execute(_queries["is_promised"], values).fetchone() is not None
 
     def take(self, run: int, runner: int, worker: str) -> bool:
-        """Whether the run is now in this worker's hands: the first that asks has it."""
-        values = {"run": run, "runner": runner, "worker": worker}
+        """Whether the run is in this worker's hands: the first that asks has it, and may ask again."""
+        values = {"run": run, "runner": runner, "worker": worker, "shard_set": self._shard_set}
         return self._connection.execute(_queries["take"], values).fetchone() is not None
 
-    def beat(self, worker: str) -> list[Beat]:
-        """The worker is alive, by the database's clock; gives what it still has in hand."""
-        return [Beat(*row) for row in self._connection.execute(_queries["beat"], {"worker": worker})]
+    def beat(self, worker: str, hands: Sequence[tuple[int, int]]) -> list[Beat]:
+        """Who carries these runs, each as that runner, is alive, by the database's clock; gives those still in hand."""
+        values = {"worker": worker, "runs": [run for run, _ in hands], "runners": [runner for _, runner in hands]}
+        return [Beat(*row) for row in self._connection.execute(_queries["beat"], values)]
 
     def beat_worker(self, worker: str, *, at_once: int) -> None:
         """The list of workers has this process."""
@@ -290,7 +294,10 @@ class Board:
         waits_for: str | None = None,
         exit_code: int | None = None,
     ) -> None:
-        """The run is in nobody's hands, in `state`. Raises Superseded."""
+        """The run is in nobody's hands, in `state`; a wish to cancel that nobody has heard yet comes before a rest.
+
+        Raises Superseded.
+        """
         with self._connection.transaction():
             self._leave_running(run, runner, state, note, waits_for=waits_for, exit_code=exit_code)
 
@@ -307,26 +314,34 @@ class Board:
         values = {
             "run": run, "runner": runner, "state": state, "note": note, "waits_for": waits_for, "exit_code": exit_code
         }  # fmt: skip
-        self._require_row(_queries["leave_running"], values)
+        wish = self._require_row(_queries["leave_running"], values)
         self._note_arrow(run, "running", state, note)
+        if state in RESTING and wish == "cancel":
+            with suppress(errors.TooLate):
+                self.cancel(run)
+        if state != "queued":
+            self._connection.execute(_queries["forget_wish"], {"run": run})
 
     def turn_back(self, run: int, runner: int) -> bool:
-        """Whether the run goes back from here on; False where a final step was begun."""
-        row = self._connection.execute(_queries["turn_back"], {"run": run, "runner": runner}).fetchone()
-        if row is None:
-            self._connection.execute(_queries["forget_wish"], {"run": run, "runner": runner})
-        self._note(run, "message", {"text": "going back" if row else "too late to go back: a final step was begun"})
-        return row is not None
+        """Whether the run goes back from here on; False where a final step was begun. Raises Superseded."""
+        with self._connection.transaction():
+            is_back: bool = self._require_row(_queries["turn_back"], {"run": run, "runner": runner}) == "back"
+            text = "going back" if is_back else "too late to go back: a final step was begun"
+            self._note(run, "message", {"text": text})
+        return is_back
 
-    def write_step(self, run: int, runner: int, step: str, state: str, result: Mapping[str, Any] | None = None) -> None:
-        """The step is in `state`, with what it gave. Raises Superseded."""
+    def write_step(
+        self, run: int, runner: int, step: str, state: str, result: Mapping[str, Any] | None = None
+    ) -> str | None:
+        """The step is in `state`, with what it gave; gives what an operator wishes of the run. Raises Superseded."""
         values = {
             "run": run, "runner": runner, "step": step, "state": state,
-            "result": None if result is None else json.dumps(result),
+            "result": None if result is None else _json(result),
         }  # fmt: skip
         with self._connection.transaction():
-            self._require_row(_queries["write_step"], values)
+            wish: str | None = self._require_row(_queries["write_step"], values)
             self._note(run, "step", {"step": step, "state": state})
+        return wish
 
     def write_progress(self, run: int, runner: int, progress: Progress) -> None:
         """The run is that far. Raises Superseded."""
@@ -339,54 +354,55 @@ class Board:
         """A line for whoever follows the run."""
         self._note(run, "message", {"text": text})
 
-    def _require_row(self, query: Any, values: Mapping[str, Any]) -> None:
-        if self._connection.execute(query, values).fetchone() is None:
+    def _require_row(self, query: Any, values: Mapping[str, Any]) -> Any:
+        row = self._connection.execute(query, values).fetchone()
+        if row is None:
             raise Superseded(f"run {values['run']} is not in the hands of runner {values['runner']} any more")
+        return row[0]
 
     # --- by operators -------------------------------------------------------------------------
 
     def cancel(self, run: int) -> None:
-        """The run goes back as soon as it can: all that was done is undone. Raises NoSuchRun, NotNow."""
-        self._wish_or_queue(run, "cancel")
+        """The run goes back as soon as it can: all that was done is undone. Raises NoSuchRun, NotNow, TooLate."""
+        with self._connection.transaction():
+            found, steps = self._require(run, "cancel", OPEN), self.steps(run)
+            if final := next((step.name for step in steps if step.is_final and step.state in ("begun", "done")), None):
+                raise errors.TooLate(run=run, step=final)
+            if found.state == "running":
+                self._wish(run, "cancel")
+            elif found.state == "queued" and all(step.state == "to do" for step in steps):
+                self._operate(run, "cancelled", "an operator cancelled it")
+            else:
+                self._operate(run, "queued", "an operator cancelled it", back=True)
 
     def pause(self, run: int) -> None:
         """The run rests after what it is doing. Raises NoSuchRun, NotNow."""
-        found = self._require(run, "pause", OPEN)
-        if found.state == "queued":
-            self._operate(found, "paused", "an operator paused it")
-        elif not self._wish(run, "pause"):
-            raise errors.NotNow(run=run, action="pause", state=found.state)
+        with self._connection.transaction():
+            if self._require(run, "pause", ("queued", "running")).state == "running":
+                self._wish(run, "pause")
+            else:
+                self._operate(run, "paused", "an operator paused it")
 
     def resume(self, run: int) -> None:
         """A run that rests or is parked is in the queue again. Raises NoSuchRun, NotNow."""
-        found = self._require(run, "resume", ("paused", "parked"))
-        self._operate(found, "queued", "an operator resumed it")
+        with self._connection.transaction():
+            self._require(run, "resume", ("paused", "parked"))
+            self._operate(run, "queued", "an operator resumed it")
 
     def approve(self, run: int) -> str:
         """The step that waits may begin, with who said so; gives its name. Raises NoSuchRun, NotNow."""
-        found = self._require(run, "approve", ("waiting",))
         with self._connection.transaction():
-            values = {"run": run, "step": found.waits_for, "by": operator()}
-            self._connection.execute(_queries["approve"], values)
-            self._operate(found, "queued", f"{operator()} approved {found.waits_for}")
-        return found.waits_for or ""
+            step = self._require(run, "approve", ("waiting",)).waits_for or ""
+            self._connection.execute(_queries["approve"], {"run": run, "step": step, "by": operator()})
+            self._operate(run, "queued", f"{operator()} approved {step}")
+        return step
 
-    def _wish_or_queue(self, run: int, wish: str) -> None:
-        found = self._require(run, wish, OPEN)
-        if any(step.is_final and step.state in ("begun", "done") for step in self.steps(run)):
-            raise errors.TooLate(run=run, step=next(step.name for step in self.steps(run) if step.is_final))
-        if found.state == "running":
-            if not self._wish(run, wish):
-                raise errors.NotNow(run=run, action=wish, state=found.state)
-        elif found.state == "queued" and all(step.state == "to do" for step in self.steps(run)):
-            self._operate(found, "cancelled", "an operator cancelled it")
-        else:
-            self._operate(found, "queued", "an operator cancelled it", back=True)
-
-    def _wish(self, run: int, wish: str) -> bool:
-        return self._connection.execute(_queries["wish"], {"run": run, "wish": wish}).fetchone() is not None
+    def _wish(self, run: int, wish: str) -> None:
+        self._connection.execute(_queries["wish"], {"run": run, "wish": wish})
 
     def _require(self, run: int, action: str, states: Sequence[str]) -> DurableRun:
+        """The run, in one of these states and held there until the transaction ends."""
+        self._connection.execute(_queries["hold"], {"run": run})
         found = self.run(run)
         if found is None:
             raise errors.NoSuchRun(run=run)
@@ -394,11 +410,9 @@ class Board:
             raise errors.NotNow(run=run, action=action, state=found.told)
         return found
 
-    def _operate(self, found: DurableRun, state: str, note: str, *, back: bool = False) -> None:
-        values = {"run": found.id, "before": found.state, "state": state, "back": back, "note": note}
-        if self._connection.execute(_queries["operate"], values).fetchone() is None:
-            raise errors.NotNow(run=found.id, action=f"become {state}", state="changing just now")
-        self._note(found.id, "state", {"state": state, "reason": note})
+    def _operate(self, run: int, state: str, note: str, *, back: bool = False) -> None:
+        self._connection.execute(_queries["operate"], {"run": run, "state": state, "back": back, "note": note})
+        self._note(run, "state", {"state": state, "reason": note})
 
     # --- events -------------------------------------------------------------------------------
 
@@ -412,3 +426,12 @@ class Board:
 
 def _approval(step: Step, *, pause: bool) -> str | None:
     return step.approval or (f"begin {step.name}?" if pause and step.final else None)
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    """Raises ValueError for what PostgreSQL can't hold, which would else look like a database that is not well."""
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+    text.encode()
+    if "\\u0000" in text:
+        raise ValueError("a plan or a result can't hold the character NUL")
+    return text

@@ -18,6 +18,10 @@ SELECT id, kind, shard_set, state, direction, target, plan, hosts, protocol, run
 FROM shardwright.run
 WHERE id = %(run)s AND durable
 
+-- name: hold
+-- Nobody else changes the run until this transaction ends.
+SELECT true FROM shardwright.run WHERE id = %(run)s FOR UPDATE
+
 -- name: steps
 SELECT name, state, is_final, approval, approved_by, attempts, result, begun_at, ended_at
 FROM shardwright.run_step
@@ -54,18 +58,21 @@ RETURNING runner
 -- name: take
 UPDATE shardwright.run
 SET worker = %(worker)s, beat_at = clock_timestamp()
-WHERE id = %(run)s AND runner = %(runner)s AND state = 'running' AND worker IS NULL
+WHERE id = %(run)s AND runner = %(runner)s AND state = 'running' AND shard_set = %(shard_set)s
+  AND (worker IS NULL OR worker = %(worker)s)
 RETURNING id
 
 -- name: is_promised
 SELECT true FROM shardwright.run WHERE id = %(run)s AND runner = %(runner)s AND state = 'running' AND worker IS NULL
 
 -- name: beat
--- What the worker still has in hand, with what operators wish; a run that is not among them was taken over.
+-- Of the runs that a process has in hand those that it still has, with what operators wish. A run that stands in its
+-- name, but that it has lost sight of, is kept alive by nobody.
 UPDATE shardwright.run
 SET beat_at = clock_timestamp()
-WHERE worker = %(worker)s AND state = 'running'
-RETURNING id, runner, wish
+FROM unnest(%(runs)s::bigint[], %(runners)s::integer[]) AS hand (run, runner)
+WHERE run.id = hand.run AND run.runner = hand.runner AND run.worker = %(worker)s AND run.state = 'running'
+RETURNING run.id, run.runner, run.wish
 
 -- name: beat_worker
 INSERT INTO shardwright.worker (id, shard_set, host, process, at_once)
@@ -82,13 +89,14 @@ WHERE shard_set = %(shard_set)s AND left_at IS NULL AND beat_at > clock_timestam
 ORDER BY started_at
 
 -- name: lost
--- Runs whose worker has not been heard of for longer than the time to live, or that none has fetched.
+-- Runs whose worker has not been heard of for longer than the time to live, or that none has fetched. One that is
+-- locked is being written, so somebody is alive.
 SELECT id, runner, worker, takeovers
 FROM shardwright.run
 WHERE durable AND state = 'running' AND shard_set = %(shard_set)s
   AND beat_at < clock_timestamp() - make_interval(secs => %(time_to_live)s)
 ORDER BY id
-FOR UPDATE
+FOR UPDATE SKIP LOCKED
 
 -- name: take_over
 UPDATE shardwright.run
@@ -99,37 +107,46 @@ WHERE id = %(run)s AND runner = %(runner)s AND state = 'running'
 -- name: leave_running
 -- From running to another state, by whoever has it in hand; nobody else's word counts.
 UPDATE shardwright.run
-SET state = %(state)s, worker = NULL, wish = NULL, waits_for = %(waits_for)s, note = %(note)s,
+SET state = %(state)s, worker = NULL, waits_for = %(waits_for)s, note = %(note)s,
     exit_code = %(exit_code)s,
     takeovers = CASE WHEN %(state)s = 'parked' THEN 0 ELSE takeovers END,
     finished_at = CASE WHEN %(state)s IN ('finished', 'cancelled') THEN clock_timestamp() END
 WHERE id = %(run)s AND runner = %(runner)s AND state = 'running'
-RETURNING id
+RETURNING wish
 
 -- name: turn_back
 UPDATE shardwright.run
-SET direction = 'back', wish = NULL
-WHERE id = %(run)s AND runner = %(runner)s AND state = 'running' AND direction = 'forward'
-  AND NOT EXISTS (SELECT FROM shardwright.run_step WHERE run = %(run)s AND is_final AND state IN ('begun', 'done'))
-RETURNING id
+SET wish = NULL, direction = CASE WHEN EXISTS (
+        SELECT FROM shardwright.run_step WHERE run = %(run)s AND is_final AND state IN ('begun', 'done')
+    ) THEN direction ELSE 'back' END
+WHERE id = %(run)s AND runner = %(runner)s AND state = 'running'
+RETURNING direction
 
 -- name: forget_wish
-UPDATE shardwright.run SET wish = NULL WHERE id = %(run)s AND runner = %(runner)s
+UPDATE shardwright.run SET wish = NULL WHERE id = %(run)s
 
 -- name: write_step
+-- The run's row is locked first: whoever takes it over comes before this, or after. Deaths count since the last step.
+WITH mine AS (
+    UPDATE shardwright.run
+    SET beat_at = clock_timestamp(), takeovers = CASE WHEN %(state)s = 'begun' THEN takeovers ELSE 0 END
+    WHERE id = %(run)s AND runner = %(runner)s AND state = 'running'
+    RETURNING id, wish
+)
 UPDATE shardwright.run_step AS step
 SET state = %(state)s,
     attempts = attempts + (%(state)s = 'begun')::int,
     result = coalesce(%(result)s, result),
     begun_at = CASE WHEN %(state)s = 'begun' THEN coalesce(begun_at, clock_timestamp()) ELSE begun_at END,
     ended_at = CASE WHEN %(state)s IN ('done', 'undone') THEN clock_timestamp() END
-FROM shardwright.run
-WHERE step.run = %(run)s AND step.name = %(step)s
-  AND run.id = step.run AND run.runner = %(runner)s AND run.state = 'running'
-RETURNING step.name
+FROM mine
+WHERE step.run = mine.id AND step.name = %(step)s
+RETURNING mine.wish
 
 -- name: write_progress
-UPDATE shardwright.run SET progress = %(progress)s WHERE id = %(run)s AND runner = %(runner)s RETURNING id
+UPDATE shardwright.run SET progress = %(progress)s
+WHERE id = %(run)s AND runner = %(runner)s AND state = 'running'
+RETURNING id
 
 -- name: add_event
 INSERT INTO shardwright.run_event (run, kind, data) VALUES (%(run)s, %(kind)s, %(data)s)
@@ -138,9 +155,11 @@ INSERT INTO shardwright.run_event (run, kind, data) VALUES (%(run)s, %(kind)s, %
 SELECT id, at, kind, data FROM shardwright.run_event WHERE run = %(run)s AND id > %(after)s ORDER BY id LIMIT 1000
 
 -- name: progress_samples
+-- Since the run was last let go on: what came before a rest says nothing of how fast it goes.
 SELECT extract('epoch' FROM at)::float, data
 FROM shardwright.run_event
 WHERE run = %(run)s AND kind = 'progress'
+  AND id > (SELECT max(id) FROM shardwright.run_event WHERE run = %(run)s AND kind = 'state')
 ORDER BY id DESC
 LIMIT 200
 
@@ -151,23 +170,22 @@ SELECT reason FROM shardwright.run_arrow WHERE before = %(before)s AND after = %
 SELECT before, after, reason FROM shardwright.run_arrow ORDER BY before, after
 
 -- name: wish
--- Of a run in somebody's hands: noticed within a heartbeat, or between two steps.
-UPDATE shardwright.run SET wish = %(wish)s WHERE id = %(run)s AND durable AND state = 'running' RETURNING id
+-- Of a run in somebody's hands: noticed within a heartbeat, or between two steps. Who wished to cancel stays heard.
+UPDATE shardwright.run SET wish = CASE WHEN wish = 'cancel' THEN wish ELSE %(wish)s END WHERE id = %(run)s
 
 -- name: operate
 -- Of a run in nobody's hands.
 UPDATE shardwright.run
 SET state = %(state)s,
+    wish = NULL,
     direction = CASE WHEN %(back)s THEN 'back' ELSE direction END,
     waits_for = CASE WHEN %(state)s = 'waiting' THEN waits_for END,
     note = %(note)s,
     exit_code = CASE WHEN %(state)s = 'cancelled' THEN 0 END,
     finished_at = CASE WHEN %(state)s = 'cancelled' THEN clock_timestamp() END
-WHERE id = %(run)s AND durable AND state = %(before)s
-RETURNING id
+WHERE id = %(run)s
 
 -- name: approve
 UPDATE shardwright.run_step
 SET approved_by = %(by)s
-WHERE run = %(run)s AND name = %(step)s AND approval IS NOT NULL AND approved_by IS NULL
-RETURNING name
+WHERE run = %(run)s AND name = %(step)s

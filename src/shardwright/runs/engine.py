@@ -43,7 +43,6 @@ SETTINGS = {
 }
 _NAME = "shardwright"
 _WORKFLOW = "run"
-_OPTIONS: EnqueueOptions = {"workflow_name": _WORKFLOW, "queue_name": QUEUE, "app_version": PROTOCOL}
 
 
 class RunFailed(Exception):
@@ -54,6 +53,7 @@ class Engine:
     """A queue of runs in the control database and, once started, this process as one of its workers.
 
     `worker` names this process and never another: whoever bears the name of a dead one would inherit its runs.
+    Shard sets that share a control database have a queue each.
     `execute(run, runner)` is called in a thread of its own, at most once for a pair, whatever it raises.
 
     The schema `shardwright_engine` is made at the first use, which needs CREATE on the control database. Whoever did
@@ -64,8 +64,17 @@ class Engine:
     not begun in due time is to be discarded, and its run submitted under the next number.
     """
 
-    def __init__(self, control: DatabaseUrl, *, worker: str, execute: Callable[[int, int], None], at_once: int) -> None:
+    def __init__(
+        self,
+        control: DatabaseUrl,
+        *,
+        worker: str,
+        execute: Callable[[int, int], None],
+        at_once: int,
+        shard_set: str | None = None,
+    ) -> None:
         self._control = control
+        self._queue = f"{QUEUE} {shard_set}" if shard_set else QUEUE
         self._worker = worker
         self._execute = execute
         self._at_once = at_once
@@ -104,7 +113,7 @@ class Engine:
 
             # In memory: what DBOS.register_queue writes into the database holds for all workers alike.
             self._dbos._registry._register_internal_queue(
-                QUEUE, worker_concurrency=self._at_once, polling_interval_sec=POLL
+                self._queue, worker_concurrency=self._at_once, polling_interval_sec=POLL
             )
             dbos.DBOS.launch()
         # Delays and time-outs, which we don't use, are looked for in a transaction that is never closed for long: each
@@ -119,7 +128,13 @@ class Engine:
         Raises psycopg.Error; whether it is in the queue is then unknown, and submitting it again is safe.
         """
         with _as_psycopg():
-            self._client.enqueue({**_OPTIONS, "workflow_id": _id(run, runner)}, run, runner)
+            options: EnqueueOptions = {
+                "workflow_name": _WORKFLOW,
+                "queue_name": self._queue,
+                "app_version": PROTOCOL,
+                "workflow_id": _id(run, runner),
+            }
+            self._client.enqueue(options, run, runner)
 
     def discard(self, run: int, runner: int) -> None:
         """The pair, where it was submitted, is begun by nobody from now on; if it is being executed, that goes on.
@@ -138,7 +153,7 @@ class Engine:
             for event in self._dbos.background_thread_stop_events:
                 event.set()
             for thread in threading.enumerate():
-                if thread.name == f"queue-worker-{QUEUE}":
+                if thread.name == f"queue-worker-{self._queue}":
                     thread.join(timeout=10)  # what it claimed last is among the active ones then
             deadline = time.monotonic() + wait
             while self._dbos._active_workflows_set.activeList() and time.monotonic() < deadline:

@@ -24,20 +24,22 @@ class Eta:
 def eta(samples: Sequence[tuple[float, Mapping[str, Any]]]) -> Eta | None:
     """From (moment in seconds, progress) of one phase, oldest first; None where that is too little to tell.
 
-    Each pair of neighbours gives a rate; what is left over by their 10th, 50th and 90th percentile gives the band.
+    Each pair of neighbours gives a rate. What is left over by their mean is the likely time, over their 10th and 90th
+    percentile the band.
     """
     newest = samples[-1][1] if samples else {}
     total, done = newest.get("total"), newest.get("done", 0)
     same = [(at, data["done"]) for at, data in samples if data.get("phase") == newest.get("phase")][-_NEWEST:]
-    steps = [(later[0] - earlier[0], later[1] - earlier[1]) for earlier, later in pairwise(same)]
-    rates = [rows / seconds for seconds, rows in steps if seconds > 0 and rows >= 0]
-    if total is None or len(rates) < _LEAST:
+    pairs = [(later[0] - earlier[0], later[1] - earlier[1]) for earlier, later in pairwise(same)]
+    steps = [(seconds, rows) for seconds, rows in pairs if seconds > 0 and rows >= 0]
+    if total is None or len(steps) < _LEAST:
         return None
-    tenths = quantiles(rates, n=10, method="inclusive")
-    slow, usual, fast = tenths[0], tenths[4], tenths[8]
-    if slow <= 0:  # it stood still for a tenth of the time: the mean is all that can be said
-        slow = usual = sum(rows for _, rows in steps) / sum(seconds for seconds, _ in steps)
+    usual = sum(rows for _, rows in steps) / sum(seconds for seconds, _ in steps)
+    if not usual > 0:
+        return None
+    tenths = quantiles([rows / seconds for seconds, rows in steps], n=10, method="inclusive")
+    slow, fast = min(tenths[0], usual), max(tenths[8], usual)
+    if not slow > 0:  # it stood still for a tenth of the time: as much slower than usual as it was ever faster
+        slow = usual * (usual / fast)
     left = max(0.0, total - done)
-    if not slow > 0 or not fast > 0:
-        return None
-    return Eta(left / max(fast, slow), left / usual, left / slow)
+    return Eta(left / fast, left / usual, left / slow)

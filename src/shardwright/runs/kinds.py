@@ -35,7 +35,8 @@ def _never() -> str | None:
 class StepContext:
     """What a step is given: the fleet, the run's frozen plan, what earlier steps gave, and its way to tell.
 
-    `stop_wanted` says why the step should end, or None; `report` takes its progress.
+    `stop_wanted` says why the step should end, or None; `report` takes its progress. `runner` grows whenever the run
+    changes hands: what is written outside under a number, and refused under a smaller one, no zombie can undo.
     """
 
     fleet: FleetConfig
@@ -43,6 +44,7 @@ class StepContext:
     plan: Mapping[str, Any]
     results: Results = field(default_factory=lambda: MappingProxyType({}))
     attempt: int = 1
+    runner: int = 0
     report: Callable[[Progress], None] = lambda _: None
     tell: Callable[[str], None] = lambda _: None
     stop_wanted: Callable[[], str | None] = _never

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
 
 from shardwright.config import FleetConfig
-from shardwright.errors import ControlUnavailable
+from shardwright.errors import ControlTooNew, ControlUnavailable
 from shardwright.pg.faults import explain
 from shardwright.runs.board import Board, DurableRun, StepRecord, Superseded
 from shardwright.runs.kinds import Kind, Progress, Step, StepContext, Stopped
@@ -61,6 +63,7 @@ class Walk:
             run = self._say(lambda board: board.run(self._hands.run))
             if run is None:
                 return
+            self._hands.wish = run.wish
             kind = self._kinds.get(run.kind)
             if kind is None:
                 self._leave("parked", f"this version of shardwright knows no runs of kind {run.kind}")
@@ -73,19 +76,18 @@ class Walk:
         """Whether the run stays where this has brought it; False where it is to go back."""
         results: dict[str, Mapping[str, Any]] = {}
         for record in self._steps():
-            if record.state != "done":
-                settled = self._step_forward(run, kind, record, results)
-                if settled is not None:
-                    return settled
-            results[record.name] = self._result(record.name)
+            if record.state == "done":
+                results[record.name] = record.result
+            elif (settled := self._step_forward(run, kind, record, results)) is not None:
+                return settled
         code = max((int(result.get("exit_code", 0)) for result in results.values()), default=0)
         self._leave("finished", exit_code=code)
         return True
 
     def _step_forward(
-        self, run: DurableRun, kind: Kind, record: StepRecord, results: Mapping[str, Mapping[str, Any]]
+        self, run: DurableRun, kind: Kind, record: StepRecord, results: dict[str, Mapping[str, Any]]
     ) -> bool | None:
-        """None where the step is done; else as `_forward`."""
+        """None where the step is done, and its result is among the others; else as `_forward`."""
         step = kind.step(record.name)
         while True:
             if (reason := self._hands.stop_wanted()) and (settled := self._obey(reason)) is not None:
@@ -95,7 +97,7 @@ class Walk:
             if record.approval is not None and record.approved_by is None:
                 return self._leave("waiting", record.approval, waits_for=record.name)
             try:
-                self._do(run, step, record, results)
+                results[record.name] = self._do(run, step, record, results)
             except Stopped:
                 continue  # obeyed at the top: a final step that was begun can't go back, and is done again
             except Superseded:
@@ -104,26 +106,32 @@ class Walk:
                 return self._leave("parked", f"{record.name}: {_told(error)}")
             return None
 
-    def _do(self, run: DurableRun, step: Step, record: StepRecord, results: Mapping[str, Mapping[str, Any]]) -> None:
-        runner = self._hands.runner
-        for attempt in range(1, TRIES + 1):
-            self._say(lambda board: board.write_step(run.id, runner, record.name, "begun"))
-            context = self._context(run, results, record.attempts + attempt)
-            if step.final:
-                context.stop_wanted = self._hands.lost
-            try:
-                result = step.do(context) or {}
-            except psycopg.OperationalError as error:
-                if attempt == TRIES:
-                    raise
-                self._tell(f"{record.name}: {_told(error)}; again in {attempt * _PAUSE:.0f} s")
-                self._rest(context, attempt * _PAUSE)
-            else:
-                self._write_done(run, record.name, result)
-                return
+    def _do(
+        self, run: DurableRun, step: Step, record: StepRecord, results: Mapping[str, Mapping[str, Any]]
+    ) -> Mapping[str, Any]:
+        context = self._context(run, results, record)
+        if step.final:
+            context.stop_wanted = self._hands.lost
 
-    def _write_done(self, run: DurableRun, name: str, result: Mapping[str, Any]) -> None:
-        self._say(lambda board: board.write_step(run.id, self._hands.runner, name, "done", result))
+        def act() -> Mapping[str, Any]:
+            context.attempt += 1
+            self._write(record.name, "begun")
+            return step.do(context) or {}
+
+        result = self._insist(record.name, context, act)
+        self._write(record.name, "done", result)
+        given: Mapping[str, Any] = json.loads(json.dumps(result))  # as it would be found after a death
+        return given
+
+    def _insist(self, name: str, context: StepContext, act: Callable[[], T]) -> T:
+        """What `act` gives, tried again where a database went away: every step may be."""
+        for attempt in range(1, TRIES):
+            try:
+                return act()
+            except (psycopg.OperationalError, ControlUnavailable) as error:
+                self._tell(f"{name}: {_told(error)}; again in {attempt * _PAUSE:.0f} s")
+                self._rest(context, attempt * _PAUSE)
+        return act()
 
     def _rest(self, context: StepContext, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -146,8 +154,9 @@ class Walk:
     # --- back ---------------------------------------------------------------------------------
 
     def _back(self, run: DurableRun, kind: Kind) -> None:
-        results = {record.name: record.result for record in self._steps() if record.state == "done"}
-        for record in reversed(self._steps()):
+        records = self._steps()
+        results = {record.name: record.result for record in records if record.state == "done"}
+        for record in reversed(records):
             if record.state not in ("begun", "done"):
                 continue
             if (reason := self._hands.stop_wanted()) and reason != "cancel" and self._obey(reason):
@@ -157,29 +166,27 @@ class Walk:
                 if step is None:
                     raise LookupError(f"this version of shardwright has no step {record.name}")
                 if step.undo is not None:
-                    context = self._context(run, results, record.attempts)
+                    context = self._context(run, results, record)
                     context.stop_wanted = self._hands.lost
-                    step.undo(context)
+                    self._insist(f"undoing {record.name}", context, partial(step.undo, context))
             except (Stopped, Superseded):
                 raise Superseded from None
             except Exception as error:  # noqa: BLE001 as above
                 self._leave("parked", f"undoing {record.name}: {_told(error)}")
                 return
-            self._write_undone(run, record.name)
+            self._write(record.name, "undone")
         self._leave("cancelled", "every step that was done is undone", exit_code=0)
-
-    def _write_undone(self, run: DurableRun, name: str) -> None:
-        self._say(lambda board: board.write_step(run.id, self._hands.runner, name, "undone"))
 
     # --- what the steps are given -------------------------------------------------------------
 
-    def _context(self, run: DurableRun, results: Mapping[str, Mapping[str, Any]], attempt: int) -> StepContext:
+    def _context(self, run: DurableRun, results: Mapping[str, Mapping[str, Any]], record: StepRecord) -> StepContext:
         return StepContext(
             fleet=self._fleet,
             run=run.id,
             plan=run.plan,
             results=dict(results),
-            attempt=attempt,
+            attempt=record.attempts,
+            runner=self._hands.runner,
             report=self._report,
             tell=self._tell,
             stop_wanted=self._hands.stop_wanted,
@@ -202,8 +209,10 @@ class Walk:
     def _steps(self) -> list[StepRecord]:
         return self._say(lambda board: board.steps(self._hands.run))
 
-    def _result(self, name: str) -> Mapping[str, Any]:
-        return next(record.result for record in self._steps() if record.name == name)
+    def _write(self, name: str, state: str, result: Mapping[str, Any] | None = None) -> None:
+        hands = self._hands
+        wish = self._say(lambda board: board.write_step(hands.run, hands.runner, name, state, result))
+        hands.wish = wish or hands.wish
 
     def _leave(
         self, state: str, note: str | None = None, *, waits_for: str | None = None, exit_code: int | None = None
@@ -222,15 +231,17 @@ class Walk:
     def _say(self, word: Callable[[Board], T]) -> T:
         """What the board answers, asked until it does: while the control database is away, nothing goes on.
 
-        Every word is guarded and can be said twice.
+        Every word is guarded and can be said twice. A worker that ends does not wait: others take over.
         """
         while True:
             try:
                 with self._board() as board:
                     return word(board)
+            except ControlTooNew:
+                raise Superseded from None
             except ControlUnavailable:
                 if self._hands.is_leaving:
-                    raise
+                    raise Superseded from None
                 time.sleep(_PAUSE)
 
 
