@@ -55,6 +55,9 @@ MEANINGS = {
     "limits.statement_timeout": "The longest time for one statement; the server ends it then.",
     "limits.write_gap": "For moves of tenants. Not used yet.",
     "limits.keep": "For moves of tenants. Not used yet.",
+    "runs.at_once": "How many durable runs may be under way at once, on all workers together.",
+    "runs.per_host": "How many of them may touch one host; a run that touches two hosts counts on both.",
+    "runs.time_to_live": "After so long a silence a worker is taken for dead, and its runs are taken over.",
     "lint.enabled": "Whether the SQL of a rollout is looked at before it begins.",
     "lint.allow": "Rules that are let pass everywhere, by name; `shardwright lint` names them.",
 }
@@ -289,6 +292,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "config.shards": lambda: key_table("shards"),
     "config.tenants": lambda: key_table("tenants"),
     "config.limits": lambda: key_table("limits"),
+    "config.runs": lambda: key_table("runs"),
     "config.lint": lambda: key_table("lint"),
     "cli.common": common_options,
     "cli.commands": command_entries,

@@ -134,6 +134,14 @@ class LimitsSection(_Section):
     keep: Duration = timedelta(hours=24)
 
 
+class RunsSection(_Section):
+    """[runs]: how many durable runs go on at the same time, and for how long silence is no death."""
+
+    at_once: Annotated[int, Field(ge=1)] = 8
+    per_host: Annotated[int, Field(ge=1)] = 2
+    time_to_live: Annotated[Duration, Field(ge=timedelta(seconds=2))] = timedelta(seconds=30)
+
+
 class LintSection(_Section):
     """[lint]: whether a rollout's SQL is looked at before it begins, and the rules that are let pass everywhere."""
 
@@ -150,6 +158,7 @@ class Config(_Section):
     )
     tenants: TenantsSection | None = None
     limits: LimitsSection = Field(default_factory=LimitsSection)
+    runs: RunsSection = Field(default_factory=RunsSection)
     lint: LintSection = Field(default_factory=LintSection)
     _file: Path = PrivateAttr(default=Path(FILE_NAME))
 
@@ -355,6 +364,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "shards": ShardSection,
     "tenants": TenantsSection,
     "limits": LimitsSection,
+    "runs": RunsSection,
     "lint": LintSection,
 }
 

@@ -496,6 +496,46 @@ class NotAtomic(Refused):
 
 
 @dataclass(eq=False)
+class NoRuns(Refused):
+    """There is no ledger yet, and so no run."""
+
+    fact = "the ledger is empty: nothing was ever run here"
+    cure = "shardwright migrate"
+
+
+@dataclass(eq=False)
+class NotDurable(Refused):
+    """A run is the work of one process, which alone can stop it."""
+
+    run: int
+    process: int
+    machine: str
+    fact = "run {run} belongs to process {process} on {machine}, and to no worker"
+    cure = "press Ctrl-C there, or: kill -INT {process}"
+
+
+@dataclass(eq=False)
+class NotNow(Refused):
+    """A run is not in a state in which this can be asked of it."""
+
+    run: int
+    action: str
+    state: str
+    fact = "run {run} is {state}: it can't {action} now"
+    cure = "shardwright runs show {run}"
+
+
+@dataclass(eq=False)
+class TooLate(Refused):
+    """A run is past the step after which it only goes forward."""
+
+    run: int
+    step: str
+    fact = "run {run} can't be cancelled any more: its step {step} was begun, after which it only goes forward"
+    cure = "shardwright runs show {run}"
+
+
+@dataclass(eq=False)
 class NothingToResume(Refused):
     """The run has left nothing half done that could be finished."""
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 from shardwright import config as configuration
 from shardwright import errors
@@ -15,24 +18,28 @@ from shardwright.catalog import tenants as directory
 from shardwright.catalog.add import add_shard, plan_add
 from shardwright.catalog.check import ShardHealth, check_control, check_shards
 from shardwright.catalog.comparison import Comparison
-from shardwright.catalog.control import read_control
+from shardwright.catalog.control import open_control, read_control
 from shardwright.catalog.placement import Placement
 from shardwright.config import Config, FleetConfig
 from shardwright.embedded import LocalFleet, state_directory
 from shardwright.embedded.resolve import control_cluster, make_control, resolve
-from shardwright.migration import drift, rollout, status
+from shardwright.migration import detached, drift, rollout, status
 from shardwright.migration import lint as linting
 from shardwright.migration import resume as resuming
 from shardwright.migration import rollback as rollbacks
 from shardwright.migration.history import History
+from shardwright.migration.operation import set_lock
 from shardwright.migration.plan import Plan
 from shardwright.migration.rehearse import Rehearsal
 from shardwright.migration.render import render
 from shardwright.migration.trial import require_feasible
+from shardwright.runs.board import Board, DurableRun, Places, RunEvent, StepRecord, WorkerSeen
+from shardwright.runs.eta import Eta, eta
 from shardwright.runs.events import Listener, ignore
 from shardwright.runs.results import RunResult, ShardResult
 from shardwright.runs.stopping import StopRequest
 from shardwright.runs.store import Ledger, Run, operator
+from shardwright.runs.workers import Worker, WorkerLimits
 from shardwright.shard import Shard
 from shardwright.testdata import dev
 from shardwright.testdata import reset as resets
@@ -43,6 +50,7 @@ RollbackOptions = rollbacks.RollbackOptions
 ResetOptions = resets.ResetOptions
 SeedOptions = seeds.SeedOptions
 OnFailure = rollout.OnFailure
+KINDS = (detached.KIND,)  # of durable runs, that a worker can carry
 
 
 class Fleet:
@@ -365,23 +373,126 @@ class Fleet:
     def runs(self, *, limit: int = 20) -> list[Run]:
         """The newest runs in the ledger, newest first."""
         with self._ledger() as ledger:
-            return ledger.runs(limit) if ledger else []
+            return [self._as_it_is(ledger, run) for run in ledger.runs(limit)] if ledger else []
 
     def run(self, number: int) -> tuple[Run, list[ShardResult]]:
         """One run and each shard's result in it. Raises NoSuchRun."""
         with self._ledger() as ledger:
             if ledger is None:
                 raise errors.NoSuchRun(run=number)
-            return ledger.run(number), ledger.results(number)
+            return self._as_it_is(ledger, ledger.run(number)), ledger.results(number)
+
+    def _as_it_is(self, ledger: Ledger, run: Run) -> Run:
+        """A run whose process was killed stays open until the next operation; nobody holds its lock any more."""
+        if run.is_durable or run.state != "running" or ledger.is_held(set_lock(self.resolved.shard_set)):
+            return run
+        return replace(run, state="abandoned", note="its process ended without a word; the shards say how far it came")
 
     def resume(
         self, number: int, *, stop: StopRequest | None = None, on_event: Listener = ignore
     ) -> tuple[Run, list[ShardResult]]:
-        """The run that was left half way is at its end; gives it and each shard's result in it.
+        """A rollout that was left half way is at its end; a durable run that rests is in the queue again.
 
-        Raises NoSuchRun, NothingToResume, RolloutUnderWay.
+        Gives the run and each shard's result in it. Raises NoSuchRun, NothingToResume, NotNow, RolloutUnderWay.
         """
+        if self.run(number)[0].is_durable:
+            self._operate(number, Board.resume)
+            return self.run(number)
         return resuming.resume(self._for_acting, number, stop=stop or StopRequest(), on_event=on_event)
+
+    # --- durable runs -------------------------------------------------------------------------
+
+    def start_migrate(self, options: MigrateOptions) -> int:
+        """A rollout with these options is in the queue, for whichever worker is free; gives its number.
+
+        Raises NoMigrations, HistoryBroken, UsageError, ControlUnavailable.
+        """
+        self._history().resolve(options.target)
+        with self._board(acting=True) as board:
+            return board.create(detached.KIND, detached.plan_of(options), target=options.target)
+
+    def durable_run(self, number: int) -> DurableRun | None:
+        """How the durable run stands; None where that number is a rollout of a process's own."""
+        with self._board() as board:
+            return board.run(number)
+
+    def steps(self, number: int) -> list[StepRecord]:
+        """The steps of a durable run in their order."""
+        with self._board() as board:
+            return board.steps(number)
+
+    def events(self, number: int, *, after: int = 0) -> list[RunEvent]:
+        """What has happened in a durable run since the event of that number."""
+        with self._board() as board:
+            return board.events(number, after=after)
+
+    def eta(self, number: int) -> Eta | None:
+        """How long the step under way will still take; None where too little is known."""
+        with self._board() as board:
+            return eta(board.samples(number))
+
+    def workers(self) -> list[WorkerSeen]:
+        """The processes that take this fleet's runs."""
+        with self._board() as board:
+            return board.workers()
+
+    def cancel(self, number: int) -> DurableRun:
+        """The run goes back as soon as it can. Raises NoSuchRun, NotNow, TooLate."""
+        return self._operate(number, Board.cancel)
+
+    def pause(self, number: int) -> DurableRun:
+        """The run rests after what it is doing. Raises NoSuchRun, NotNow."""
+        return self._operate(number, Board.pause)
+
+    def approve(self, number: int) -> DurableRun:
+        """The step that waits may begin. Raises NoSuchRun, NotNow."""
+        return self._operate(number, Board.approve)
+
+    def work(
+        self, *, at_once: int = 2, stop: StopRequest | None = None, say: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """This process takes runs, `at_once` at a time, until `stop` is asked.
+
+        It belongs to the worker from then on: the caller ends it (`os._exit`) afterwards. Raises ControlUnavailable.
+        """
+        from shardwright.runs.engine import Engine  # noqa: PLC0415 the engine is slow to import
+
+        fleet = self._for_acting
+
+        def make_engine(name: str, execute: Callable[[int, int], None]) -> Engine:
+            return Engine(fleet.control, worker=name, execute=execute, at_once=at_once, shard_set=fleet.shard_set)
+
+        with self._connect_to_act():
+            pass  # the control schema is made, and whoever can't reach it hears of it now
+        section = fleet.config.runs
+        limits = WorkerLimits(at_once, Places(section.at_once, section.per_host), section.time_to_live.total_seconds())
+        Worker(self._connect_to_act, fleet, KINDS, limits, make_engine, say=say).work(stop or StopRequest())
+
+    def _operate(self, number: int, act: Callable[[Board, int], object]) -> DurableRun:
+        run, _ = self.run(number)
+        if not run.is_durable:
+            raise errors.NotDurable(run=number, process=run.process, machine=run.started_on)
+        with self._board(acting=True) as board:
+            act(board, number)
+            found = board.run(number)
+            assert found is not None  # noqa: S101 it was there a moment ago
+            return found
+
+    @contextmanager
+    def _board(self, *, acting: bool = False) -> Iterator[Board]:
+        if acting:
+            with self._connect_to_act() as control:
+                yield Board(control, self.resolved.shard_set)
+            return
+        if not self._has_control:
+            raise errors.NoRuns
+        with read_control(self.resolved.control, application_name="shardwright runs") as reading:
+            if reading is None:
+                raise errors.NoRuns
+            yield Board(reading, self.resolved.shard_set)
+
+    def _connect_to_act(self) -> AbstractContextManager[psycopg.Connection[Any]]:
+        return open_control(self._for_acting.control, application_name="shardwright runs")
 
     def require_atomic(self, plan: Plan) -> None:
         """Raises NotAtomic where what is known of `plan` says that it can't be all shards or none; changes nothing."""

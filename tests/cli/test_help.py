@@ -23,7 +23,8 @@ EVERYTHING = dict(walk(typer.main.get_command(app)))
 ACTING = {words: each for words, each in EVERYTHING.items() if words and words != ("dev",)}
 CHANGING = {
     *("init", "dev up", "dev down", "dev reset", "shards add"),
-    *("migrate", "rollback", "reset", "seed", "runs resume"),
+    *("migrate", "rollback", "reset", "seed"),
+    *("runs resume", "runs cancel", "runs pause", "runs approve"),
     *("tenants add", "tenants sync"),
 }
 

@@ -29,10 +29,9 @@ def walk(command: Any, path: Words = ()) -> Iterator[Words]:
 COMMANDS = list(walk(typer.main.get_command(app)))
 ARGUMENTS: dict[Words, Words] = {
     ("shards", "add"): ("x", "postgresql://h/x"),
-    ("runs", "show"): ("1",),
-    ("runs", "resume"): ("1",),
     ("tenants", "locate"): ("acme",),
     ("tenants", "add"): ("acme",),
+    **{("runs", each): ("1",) for each in ("show", "resume", "cancel", "pause", "approve")},
 }
 NEED_NO_FLEET = {("init",), ("demo",)}
 
@@ -41,7 +40,8 @@ def test_the_commands_are_those_of_the_documentation() -> None:
     """None is forgotten by the tests that walk them."""
     assert {" ".join(words) for words in COMMANDS} == {
         "init", "demo", "dev up", "dev down", "dev reset", "shards", "shards check", "shards add",
-        "status", "check", "lint", "migrate", "rollback", "reset", "seed", "runs", "runs show", "runs resume",
+        "status", "check", "lint", "migrate", "rollback", "reset", "seed", "runs", "runs show",
+        "runs resume", "runs cancel", "runs pause", "runs approve", "worker",
         "tenants", "tenants locate", "tenants add", "tenants sync", "tenants verify",
     }  # fmt: skip
 

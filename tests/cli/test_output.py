@@ -210,16 +210,29 @@ def test_quiet_tells_what_is_wrong_and_the_end(project: Project, cli: Cli) -> No
     done = cli("migrate", "-q", "--on-failure", "continue")
     first, last = done.out.splitlines()
     assert (first.startswith("✗ shard_1: ERROR"), last) == (True, "1 migrated, 1 failed · run 1")
-    assert cli("status", "-q").out.splitlines() == ["✗ base: 1 shard behind (shard_1)"]
+    assert cli("status", "-q").out.splitlines() == ["✗ base: 1 shard behind (shard_1); try: shardwright migrate"]
     project.sql("shard_1", "DROP TABLE a")
     assert cli("migrate", "-q").out.splitlines() == ["1 up to date, 1 migrated · run 2"]
     assert cli("status", "-q").out == ""
     assert cli("shards", "check", "-q").out == ""
 
 
+def test_a_rollback_asks_where_data_are_dear(project: Project, cli: Cli) -> None:
+    """In production it goes on with --yes only where there is no terminal; in development it does not ask."""
+    cli("migrate")
+    project.environment = "production"
+    project.write()
+    done = cli("rollback")
+    assert (done.code, "rolling back 2 shards marked production" in done.err) == (64, True)
+    assert project.versions() == {"shard_0": ["r1"], "shard_1": ["r1"]}
+    assert cli("rollback", "--yes").code == 0
+    assert project.versions() == {"shard_0": [], "shard_1": []}
+
+
 def test_one_shard_is_told_in_the_singular_and_many_in_groups(project: Project, cli: Cli) -> None:
     """`status` names the shards that stand alike in one line."""
-    assert cli("status").out.splitlines() == ["target r1", "✗ base: 2 shards behind (shard_0, shard_1)"]
+    behind = "✗ base: 2 shards behind (shard_0, shard_1); try: shardwright migrate"
+    assert cli("status").out.splitlines() == ["target r1", behind]
 
 
 def test_shards_are_listed_with_what_people_ask_for(project: Project, cli: Cli) -> None:

@@ -114,7 +114,7 @@ def test_after_kill_9_of_the_command_nothing_goes_on(project: Project) -> None:
         process.communicate()
         until(lambda: gate.is_free and not is_alive(worker))
         assert project.versions() == {"shard_0": ["r1"], "shard_1": []}
-        assert project.fleet().run(1)[0].state == "running"
+        assert project.fleet().run(1)[0].state == "abandoned"
     result = project.migrate(jobs=1)
     assert statuses(result) == {"shard_0": "up_to_date", "shard_1": "migrated"}
     assert project.fleet().run(1)[0].state == "abandoned"

@@ -21,7 +21,13 @@ from shardwright.pg.queries import load
 SCHEMA_LOCK = 2
 # A server that ended an idle session would give the set's lock away in the middle of a long rollout; and a ledger
 # that somebody has locked may not stall the rollout, with its time limits, for ever.
-PATIENT = {"idle_session_timeout": "0", "lock_timeout": "10s", "statement_timeout": "60s"}
+# And a process that is stopped in the middle of a transaction may not keep the others waiting.
+PATIENT = {
+    "idle_session_timeout": "0",
+    "idle_in_transaction_session_timeout": "10s",
+    "lock_timeout": "10s",
+    "statement_timeout": "60s",
+}
 READ_ONLY = {"default_transaction_read_only": "on"}
 _queries = load(__package__)
 

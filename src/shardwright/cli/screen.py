@@ -63,6 +63,11 @@ class Screen:
         if self.as_json:
             _write(sys.stdout, json.dumps(value, indent=2, default=str), None)
 
+    def stream(self, value: Any) -> None:
+        """One JSON document on a line of its own, for what goes on; nothing without --json."""
+        if self.as_json:
+            _write(sys.stdout, json.dumps(value, default=str), None)
+
     def error(self, fact: str, hint: str, exit_code: int) -> None:
         """The fact and the command that helps; neither shows a secret."""
         fact, hint = redact(fact), redact(hint)

@@ -11,8 +11,14 @@ from typing import TYPE_CHECKING, Any
 from shardwright.runs.results import WELL, RunResult, ShardResult, Status, revisions_text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from shardwright.migration.drift import Schemas, Unread
     from shardwright.migration.lint import LintReport
+    from shardwright.runs.board import DurableRun, RunEvent, StepRecord
+    from shardwright.runs.eta import Eta
+    from shardwright.runs.store import Run
 
 MANY = 20  # from here on shards that had nothing to do are told in one line
 _COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
@@ -75,8 +81,9 @@ def status_lines(result: RunResult) -> Iterator[Line]:
         if status in (Status.UP_TO_DATE, Status.BEHIND):
             well = status is Status.UP_TO_DATE
             word = "up to date" if well else "behind"
+            cure = "" if well else "; try: shardwright migrate"
             yield (
-                f"{'✓' if well else '✗'} {revision}: {counted(len(shards), 'shard')} {word}{_names(shards)}",
+                f"{'✓' if well else '✗'} {revision}: {counted(len(shards), 'shard')} {word}{_names(shards)}{cure}",
                 "green" if well else "red",
             )
         else:
@@ -179,6 +186,61 @@ def _statement_lines(statement: Mapping[str, Any]) -> Iterator[Line]:
     for lock in statement["locks"] or ():
         if lock["stops"]:
             yield f"             {lock['mode']} on {lock['relation']}: {lock['stops']} wait", "yellow"
+
+
+def run_line(run: Run) -> str:
+    """A run in the ledger, in one line."""
+    took = f", {(run.finished_at - run.started_at).total_seconds():.1f} s" if run.finished_at else ""
+    code = "" if run.exit_code is None else f", exit {run.exit_code}"
+    undoes = f" (undoes run {run.undoes})" if run.undoes else ""
+    return (
+        f"{run.id}  {run.started_at:%Y-%m-%d %H:%M:%S}  {run.kind} to {run.target or 'base'}{undoes}  "
+        f"{run.state}{code}{took}  by {run.started_by} on {run.started_on}"
+    )
+
+
+_STEP_MARKS = {"done": ("✓", "green"), "undone": ("↩", "yellow"), "begun": ("▸", None), "to do": ("-", "dim")}
+
+
+def step_lines(steps: Sequence[StepRecord], run: DurableRun) -> Iterator[Line]:
+    """Each step of a durable run with how it stands; whose hands it is in."""
+    for step in steps:
+        mark, style = _STEP_MARKS[step.state]
+        took = ""
+        if step.begun_at is not None and step.ended_at is not None:
+            took = f" ({(step.ended_at - step.begun_at).total_seconds():.2f} s)"
+        tries = f", try {step.attempts}" if step.attempts > 1 else ""
+        approved = f", approved by {step.approved_by}" if step.approved_by else ""
+        yield f"  {mark} {step.name}: {step.state}{took}{tries}{approved}", style
+    if run.state == "running":
+        wish = f", is to {run.wish}" if run.wish else ""
+        yield f"  {run.told} on {run.worker or 'its way to a worker'}{wish}", None
+
+
+def run_progress(progress: Mapping[str, Any], eta: Eta | None) -> str:
+    """`copy: 1,200 of 9,000 rows, lag 0.3 s, 2 min to go (1 to 4 min)`."""
+    of = f" of {progress['total']:,.0f}" if progress.get("total") is not None else ""
+    lag = f", lag {progress['lag']:.1f} s" if progress.get("lag") is not None else ""
+    left = f", {_span(eta.likely)} to go ({_span(eta.early)} to {_span(eta.late)})" if eta else ""
+    return f"{progress['phase']}: {progress['done']:,.0f}{of} {progress['unit']}{lag}{left}"
+
+
+def _span(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def event_line(event: RunEvent) -> str:
+    """One line of what happened in a run."""
+    data = event.data
+    text = {
+        "state": lambda: f"{data['state']}" + (f": {data['reason']}" if data.get("reason") else ""),
+        "step": lambda: f"{data['step']}: {data['state']}",
+        "progress": lambda: run_progress(data, None),
+        "message": lambda: str(data["text"]),
+    }[event.kind]()
+    return f"{event.at:%H:%M:%S}  {text}"
 
 
 def size(count: int | None) -> str:

@@ -12,6 +12,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationStep, RevisionStep
@@ -19,7 +20,9 @@ from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError
 
 from shardwright import errors
-from shardwright.config import Config
+
+if TYPE_CHECKING:  # a worker does without the configuration, whose reader is slow to load
+    from shardwright.config import Config
 
 State = tuple[str, ...]
 

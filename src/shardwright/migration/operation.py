@@ -39,6 +39,7 @@ class Operation:
         ledger: Ledger,
         stop: StopRequest,
         on_event: Listener,
+        adopts: int | None = None,
     ) -> None:
         self.fleet = fleet
         self.kind = kind
@@ -47,6 +48,8 @@ class Operation:
         self.control = control
         self.stop = stop
         self.run: int | None = None
+        self._adopts = adopts
+        self._earlier: dict[str, ShardResult] = {}
         self.results: dict[str, ShardResult] = {}
         self.stopped: str | None = None
         self.note: str | None = None
@@ -69,15 +72,32 @@ class Operation:
         is_atomic: bool = False,
     ) -> None:
         """The run stands in the ledger: `settled` shards with their results, `todo` as not tried yet."""
-        todo, settled = list(todo), list(settled)
+        if self._adopts is not None:
+            self._earlier = {result.shard: result for result in self.ledger.results(self._adopts)}
+        todo, settled = ([self._since_the_first_try(result) for result in each] for each in (todo, settled))
         self.results = {result.shard: result for result in (*todo, *settled)}
         self._target = target
-        self.run = self.ledger.begin(
-            self.kind, target=target, plan=plan, results=(*todo, *settled), undoes=undoes, is_atomic=is_atomic
-        )
+        results = list(self.results.values())
+        if self._adopts is None:
+            self.run = self.ledger.begin(
+                self.kind, target=target, plan=plan, results=results, undoes=undoes, is_atomic=is_atomic
+            )
+        else:
+            self.run = self._adopts
+            self.ledger.adopt(self.run, target=target, plan=plan, results=results)
         self._on_event(RunStarted(self.kind, self.run, target, len(self.results), len(todo)))
         for result in settled:
             self._on_event(ShardFinished(result))
+
+    def _since_the_first_try(self, result: ShardResult) -> ShardResult:
+        """In a durable run that is carried on: what the shard was at the very beginning, and whether it has moved."""
+        earlier = self._earlier.get(result.shard)
+        if earlier is None or earlier.before is None or earlier.before == result.before:
+            return result
+        moved = result.status is Status.UP_TO_DATE
+        attempts = max(1, earlier.attempts, result.attempts)
+        status = Status.MIGRATED if moved else result.status
+        return result.with_note(before=earlier.before, status=status, attempts=attempts)
 
     def fan_out(
         self,
@@ -118,7 +138,7 @@ class Operation:
         return result
 
     def _take(self, result: ShardResult) -> ShardResult:
-        self.results[result.shard] = self._unwritten[result.shard] = result
+        result = self.results[result.shard] = self._unwritten[result.shard] = self._since_the_first_try(result)
         self._on_event(ShardFinished(result))
         return result
 
@@ -183,6 +203,8 @@ class Operation:
             self._ledger_fault = explain(error).reason
 
     def _close(self, result: RunResult) -> None:
+        if self._adopts is not None:
+            return  # a durable run is closed by whoever has it in hand
         if self._ledger_fault is not None:
             return  # the next operation finds the run open and marks it abandoned
         try:
@@ -193,21 +215,34 @@ class Operation:
             return  # as above
 
 
+def session_of(kind: str, run: int | None) -> str:
+    """The application_name of the session that holds the set's lock; by it a durable run's successor finds it."""
+    return f"shardwright {kind} ({operator() if run is None else f'run {run}'})"
+
+
+def set_lock(shard_set: str) -> int:
+    """The advisory lock, in the control database, of whoever works on the set."""
+    return _SET_LOCKS + zlib.crc32(shard_set.encode()) % (1 << 30)
+
+
 @contextmanager
 def operation(
-    fleet: FleetConfig, kind: str, *, stop: StopRequest | None = None, on_event: Listener
+    fleet: FleetConfig, kind: str, *, stop: StopRequest | None = None, on_event: Listener, adopts: int | None = None
 ) -> Iterator[Operation]:
-    """An operation that is alone on its shard set. Raises RolloutUnderWay, ControlUnavailable, ControlTooNew."""
-    with open_control(fleet.control, application_name=f"shardwright {kind} ({operator()})") as control:
+    """An operation that is alone on its shard set; `adopts`: the number of the durable run that it is.
+
+    Raises RolloutUnderWay, ControlUnavailable, ControlTooNew.
+    """
+    with open_control(fleet.control, application_name=session_of(kind, adopts)) as control:
         ledger = Ledger(control, fleet.shard_set)
-        key = _SET_LOCKS + zlib.crc32(fleet.shard_set.encode()) % (1 << 30)
+        key = set_lock(fleet.shard_set)
         if not locks.acquire(control, key):
             who = _describe(ledger.running(), locks.holder(control, key))
             raise errors.RolloutUnderWay(shard_set=fleet.shard_set, holder=who)
         record_shards(control, fleet.shard_set, fleet.shards)
         stop = stop or StopRequest()
         found = settle_left_over(fleet, ledger, stop=stop, on_event=on_event)
-        op = Operation(fleet, kind, control=control, ledger=ledger, stop=stop, on_event=on_event)
+        op = Operation(fleet, kind, control=control, ledger=ledger, stop=stop, on_event=on_event, adopts=adopts)
         op.found_unsettled = found
         try:
             yield op

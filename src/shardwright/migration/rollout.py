@@ -108,14 +108,18 @@ def plan_migrate(fleet: FleetConfig, history: History, options: MigrateOptions) 
     return Plan("migrate", ", ".join(target), waves, tuple(settled))
 
 
-def migrate(fleet: FleetConfig, options: MigrateOptions, *, stop: StopRequest, on_event: Listener) -> RunResult:
+def migrate(
+    fleet: FleetConfig, options: MigrateOptions, *, stop: StopRequest, on_event: Listener, adopts: int | None = None
+) -> RunResult:
     """Every chosen shard is at the target, or its result says why not; the ledger has it all.
 
-    Raises LintFoundErrors, RehearsalFailed, what `rehearse`, `plan_migrate` and `operation` raise; nothing has been
-    touched then.
+    `adopts`: the number of the durable run whose work it is.
+
+    Raises LintFoundErrors, RehearsalFailed, NotAtomic, what `rehearse`, `plan_migrate` and `operation` raise; nothing
+    has been touched then.
     """
     history = History(script_location(fleet))
-    with operation(fleet, "migrate", stop=stop, on_event=on_event) as op:
+    with operation(fleet, "migrate", stop=stop, on_event=on_event, adopts=adopts) as op:
         plan = plan_migrate(fleet, history, options)
         settled = name_those_ahead(op.ledger, plan.settled)
         lint = lint_plan(fleet, history, plan.todo, options.allow)

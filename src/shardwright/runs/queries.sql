@@ -3,6 +3,10 @@ INSERT INTO shardwright.run (kind, shard_set, target, plan, undoes, started_by, 
 VALUES (%(kind)s, %(shard_set)s, %(target)s, %(plan)s, %(undoes)s, %(started_by)s, %(started_on)s, %(process)s)
 RETURNING id
 
+-- name: adopt_run
+-- A rollout that is the work of a durable run, which has its number already.
+UPDATE shardwright.run SET target = %(target)s, plan = plan || %(plan)s WHERE id = %(run)s AND durable
+
 -- name: end_run
 UPDATE shardwright.run
 SET state = %(state)s, finished_at = clock_timestamp(), exit_code = %(exit_code)s, note = %(note)s
@@ -11,12 +15,12 @@ WHERE id = %(run)s AND state = 'running'
 -- name: close_run
 UPDATE shardwright.run
 SET state = 'finished', finished_at = clock_timestamp(), exit_code = %(exit_code)s, note = %(note)s
-WHERE id = %(run)s AND state IN ('running', 'abandoned')
+WHERE id = %(run)s AND state IN ('running', 'abandoned') AND NOT durable
 
 -- name: abandon_runs
 UPDATE shardwright.run
 SET state = 'abandoned', finished_at = clock_timestamp(), note = %(note)s
-WHERE shard_set = %(shard_set)s AND state = 'running'
+WHERE shard_set = %(shard_set)s AND state = 'running' AND NOT durable
 
 -- name: write_results
 INSERT INTO shardwright.run_shard
@@ -34,13 +38,13 @@ SET status = excluded.status, from_revisions = excluded.from_revisions, to_revis
 
 -- name: run
 SELECT id, kind, shard_set, state, target, undoes, started_by, started_on, process, started_at, finished_at,
-       exit_code, note
+       exit_code, note, durable
 FROM shardwright.run
 WHERE id = %(run)s
 
 -- name: runs
 SELECT id, kind, shard_set, state, target, undoes, started_by, started_on, process, started_at, finished_at,
-       exit_code, note
+       exit_code, note, durable
 FROM shardwright.run
 WHERE shard_set = %(shard_set)s
 ORDER BY id DESC
@@ -48,9 +52,9 @@ LIMIT %(limit)s
 
 -- name: running
 SELECT id, kind, shard_set, state, target, undoes, started_by, started_on, process, started_at, finished_at,
-       exit_code, note
+       exit_code, note, durable
 FROM shardwright.run
-WHERE shard_set = %(shard_set)s AND state = 'running'
+WHERE shard_set = %(shard_set)s AND state = 'running' AND (NOT durable OR worker IS NOT NULL)
 ORDER BY id DESC
 LIMIT 1
 
@@ -58,7 +62,7 @@ LIMIT 1
 -- The newest migrate that began with a shard; whether it moved, the shard says itself. One that ended without a
 -- word may have begun with any.
 SELECT run.id, run.kind, run.shard_set, run.state, run.target, run.undoes, run.started_by, run.started_on,
-       run.process, run.started_at, run.finished_at, run.exit_code, run.note
+       run.process, run.started_at, run.finished_at, run.exit_code, run.note, run.durable
 FROM shardwright.run
 WHERE run.shard_set = %(shard_set)s
   AND run.kind = 'migrate'

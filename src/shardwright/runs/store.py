@@ -14,6 +14,7 @@ from typing import Any, Literal
 import psycopg
 
 from shardwright import errors
+from shardwright.pg import locks
 from shardwright.pg.queries import load
 from shardwright.runs.results import ShardResult, Status
 
@@ -23,7 +24,10 @@ Decision = Literal["commit", "abort"]
 
 @dataclass(frozen=True)
 class Run:
-    """One line of the ledger. `state` is running, finished, interrupted or abandoned."""
+    """One line of the ledger. `state`: the table `run_arrow` of the control schema has them all.
+
+    `is_durable`: it has steps and can be carried on by any worker.
+    """
 
     id: int
     kind: str
@@ -38,6 +42,7 @@ class Run:
     finished_at: datetime | None
     exit_code: int | None
     note: str | None
+    is_durable: bool = False
 
     @property
     def has_all_results(self) -> bool:
@@ -60,6 +65,7 @@ class Run:
             "finished_at": self.finished_at.isoformat() if self.finished_at else None,
             "exit_code": self.exit_code,
             "note": self.note,
+            "durable": self.is_durable,
         }
 
 
@@ -124,6 +130,13 @@ class Ledger:
             if is_atomic:
                 self._connection.execute(_queries["open_decision"], {"run": row[0]})
         return int(row[0])
+
+    def adopt(self, run: int, *, target: str | None, plan: Mapping[str, Any], results: Sequence[ShardResult]) -> None:
+        """The durable run of that number is this operation; what it knew of shards before stays known."""
+        with self._connection.transaction():
+            self.abandon("its process ended without a word; the shards say how far it came")
+            self._connection.execute(_queries["adopt_run"], {"run": run, "target": target, "plan": json.dumps(plan)})
+            self.write(run, results)
 
     def abandon(self, note: str) -> None:
         """No run of the set is open any more: the caller holds its lock, so whoever began one is done with it."""
@@ -215,6 +228,10 @@ class Ledger:
         """The shards that runs after `run` have moved, each with the first of those runs."""
         rows = self._connection.execute(_queries["moved_since"], {"shard_set": self._shard_set, "run": run})
         return {row[0]: row[1] for row in rows}
+
+    def is_held(self, lock: int) -> bool:
+        """Whether somebody holds that advisory lock of the control database."""
+        return locks.holder(self._connection, lock) is not None
 
     def first_seen(self, revisions: Iterable[str]) -> dict[str, Seen]:
         """Which of these revisions a rollout has brought to a shard, and where each first came from."""

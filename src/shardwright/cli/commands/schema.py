@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from shardwright.cli.app import AtomicTimeout, LockTimeout, Timeout, app, command
+from shardwright.cli.commands.runs import tell_detached
 from shardwright.cli.screen import Screen
 from shardwright.cli.words import (
     Line,
@@ -25,7 +26,7 @@ from shardwright.runs.results import RunResult, revisions_text
 from shardwright.runs.stopping import StopRequest, stop_on_signals
 
 if TYPE_CHECKING:
-    from shardwright.fleet import Fleet, MigrateOptions
+    from shardwright.fleet import Fleet, MigrateOptions, RollbackOptions
     from shardwright.migration.drift import SchemaStatus
     from shardwright.migration.plan import Plan
 
@@ -86,6 +87,9 @@ def migrate(
         bool, typer.Option("--atomic", help="All shards or none, by two-phase commit; refused where that can't be.")
     ] = False,
     atomic_timeout: AtomicTimeout = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Leave it to a worker: print the run's number and return.")
+    ] = False,
     rehearse: Annotated[
         bool,
         typer.Option(
@@ -100,18 +104,25 @@ def migrate(
     from shardwright.fleet import MigrateOptions  # noqa: PLC0415
 
     fleet = screen.fleet()
-    if screen.dry_run:
+    if screen.dry_run or detach:
         options = MigrateOptions(
             target=target,
             shards=shards,
+            jobs=jobs,
             canary=canary,
             waves=waves,
             on_failure=on_failure,
+            max_failures=max_failures,
+            timeout=timeout,
+            lock_timeout=lock_timeout,
+            online=online,
             allow=allowed(allow),
             atomic=atomic,
             rehearse=rehearse,
             rehearse_rows=rehearse_rows,
         )
+        if detach and not screen.dry_run:
+            return tell_detached(screen, fleet, fleet.start_migrate(options))
         return _show_rollout(screen, fleet, options)
     with screen.progress() as listener, stop_on_signals(StopRequest()) as stop:
         result = fleet.migrate(
@@ -161,6 +172,8 @@ def rollback(
     if screen.dry_run:
         options = RollbackOptions(run=run, steps=steps, to=to, shards=shards)
         return _show_plan(screen, fleet, fleet.plan_rollback(options))
+    if not fleet.config.is_disposable:
+        _confirm_rollback(screen, fleet, RollbackOptions(run=run, steps=steps, to=to, shards=shards))
     with screen.progress() as listener, stop_on_signals(StopRequest()) as stop:
         result = fleet.rollback(
             run=run,
@@ -175,6 +188,13 @@ def rollback(
             on_event=listener,
         )
     return tell(screen, result)
+
+
+def _confirm_rollback(screen: Screen, fleet: Fleet, options: RollbackOptions) -> None:
+    plan = None if screen.yes else fleet.plan_rollback(options)
+    if plan is not None and plan.todo:
+        shards = counted(len(plan.todo), "shard")
+        screen.confirm(f"rolling back {shards} marked {fleet.config.fleet.environment} to {plan.target or 'base'}")
 
 
 @command(

@@ -1,0 +1,97 @@
+"""What a durable run is made of: a kind is a list of named steps, each a plain function that knows no engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from shardwright.config import FleetConfig
+
+Results = Mapping[str, Mapping[str, Any]]
+
+
+class Stopped(BaseException):
+    """The step is to end here: an operator wants it, or the run is in other hands now. Not for steps to catch."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a step is: `done` of `total` (None: not known) in `unit`; `lag` in seconds where it follows writers."""
+
+    phase: str
+    done: float
+    total: float | None = None
+    unit: str = "rows"
+    lag: float | None = None
+
+
+def _never() -> str | None:
+    return None
+
+
+@dataclass
+class StepContext:
+    """What a step is given: the fleet, the run's frozen plan, what earlier steps gave, and its way to tell.
+
+    `stop_wanted` says why the step should end, or None; `report` takes its progress. `runner` grows whenever the run
+    changes hands: what is written outside under a number, and refused under a smaller one, no zombie can undo.
+    """
+
+    fleet: FleetConfig
+    run: int
+    plan: Mapping[str, Any]
+    results: Results = field(default_factory=lambda: MappingProxyType({}))
+    attempt: int = 1
+    runner: int = 0
+    report: Callable[[Progress], None] = lambda _: None
+    tell: Callable[[str], None] = lambda _: None
+    stop_wanted: Callable[[], str | None] = _never
+
+    def raise_if_stopped(self) -> None:
+        """For the safe points of a long step: raises Stopped where it should end; it will be done again, or undone."""
+        if reason := self.stop_wanted():
+            raise Stopped(reason)
+
+
+Do = Callable[[StepContext], Mapping[str, Any] | None]
+Undo = Callable[[StepContext], None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One named, repeatable part of a run.
+
+    `do` may be called again after it has begun, or even ended, and gives what later steps want to know (JSON).
+    `undo` takes it back, wherever it had come to, and may be called again too; None where there is nothing to take
+    back. `final`: from its begin on the run only goes forward. `approval`: the question that an operator answers
+    with `runs approve` before it is begun.
+    """
+
+    name: str
+    do: Do
+    undo: Undo | None = None
+    final: bool = False
+    approval: str | None = None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A named list of steps. Names of steps are for ever: a run that waits for a year is resumed by them."""
+
+    name: str
+    steps: tuple[Step, ...]
+
+    def __post_init__(self) -> None:
+        if len({step.name for step in self.steps}) != len(self.steps):
+            raise ValueError(f"two steps of {self.name} have one name")
+
+    def step(self, name: str) -> Step | None:
+        """The step of that name, if this version of the tool has it."""
+        return next((step for step in self.steps if step.name == name), None)
+
+
+def by_name(kinds: Iterable[Kind]) -> dict[str, Kind]:
+    """The kinds, to be found by a run's kind."""
+    return {kind.name: kind for kind in kinds}
