@@ -174,6 +174,16 @@ class DuplicateDatabase(ConfigError):
 
 
 @dataclass(eq=False)
+class NoTenants(ConfigError):
+    """The file does not say how rows belong to tenants."""
+
+    root: str = ""
+    column: str = ""
+    fact = "{file} has no [tenants], which says how rows belong to tenants"
+    cure = "add to {file}, with your names:\n[tenants]\nroot = {root}\nkey = {column}"
+
+
+@dataclass(eq=False)
 class ConfigErrors(ConfigError):
     """Several things are wrong with the file; all are named."""
 
@@ -582,6 +592,15 @@ class NoShards(Refused):
     file: str
     fact = "{file} names no shard"
     cure = "shardwright dev up   makes local ones; shardwright shards add NAME URL   adds yours"
+
+
+@dataclass(eq=False)
+class NoShardAnswered(Refused):
+    """A shard had to be asked, and none of those that could be asked answered."""
+
+    faults: str
+    fact = "no shard answered\n{faults}"
+    cure = "shardwright shards check"
 
 
 @dataclass(eq=False)

@@ -78,7 +78,13 @@ SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system,
        (SELECT oid::bigint FROM pg_database WHERE datname = current_database()) AS oid
 
 -- name: tenants_table
-SELECT to_regclass(%(root)s)::text
+-- Not to_regclass(): it reads a name as SQL would, in lower case and up to the first space.
+SELECT class.oid::pg_catalog.regclass::text
+FROM pg_catalog.pg_class AS class
+JOIN pg_catalog.pg_namespace AS space ON space.oid = class.relnamespace
+WHERE class.relkind IN ('r', 'p')
+  AND (class.relname = %(root)s AND pg_catalog.pg_table_is_visible(class.oid)
+       OR space.nspname || '.' || class.relname = %(root)s)
 
 -- name: count_tenants
 SELECT count(*) FROM {table}
