@@ -64,7 +64,7 @@ def test_the_document(fleet: Project, cli: Cli) -> None:
     assert document["copy_order"] == [["organizations"], ["users"], ["tasks"]]
     assert document["tables"][2] == {
         "table": "tasks", "kind": "indirect", "why": "user_id refers to users",
-        "path": "user_id → users.organization_id", "primary_key": ["id"], "rows": 0,
+        "paths": ["user_id → users.organization_id"], "primary_key": ["id"], "rows": 0,
         "bytes": document["tables"][2]["bytes"], "partitions": [], "notes": [],
     }  # fmt: skip
 

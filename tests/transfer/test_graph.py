@@ -172,6 +172,24 @@ def test_one_nullable_column_that_names_a_tenant() -> None:
     assert graph.path(placed(graph, "events")) == "o → orgs.id or u → users.org_id"
 
 
+def test_more_ways_than_anybody_could_follow() -> None:
+    """Forty tables that may each refer to all before them: a problem, and found at once."""
+    tables = [ORGS, table("t00", "org_id")]
+    for number in range(1, 40):
+        columns = [f"c{before:02}" for before in range(number)]
+        tables.append(
+            table(f"t{number:02}", "? ".join(columns) + "?", *((each, each.replace("c", "t")) for each in columns))
+        )
+    graph = graph_of(*tables)
+    assert [each.table.name.name for each in graph.tables if each.is_of_tenants] == [
+        "orgs",
+        "t00",
+        *(f"t0{n}" for n in range(1, 6)),
+    ]
+    assert len(graph.paths(placed(graph, "t05"))) == 16
+    assert "in up to 274877906944 ways" in graph.problems[0].fact
+
+
 def test_trees_climb_to_the_row_that_knows() -> None:
     """A self-reference is followed only where a row's own way may be null."""
     graph = graph_of(
@@ -221,7 +239,8 @@ def test_what_cant_be_placed_asks_for_its_line() -> None:
         ("countries, zones have no org_id and no foreign key that leads to orgs, and others refer to them",
          'under [tenants]: shared = ["plans", "countries", "zones"]; or under [tenants.keys]: "countries" = COLUMN'),
         ("jobs, logs have no org_id and no foreign key that leads to orgs, and nothing refers to them",
-         'under [tenants]: ignored = ["jobs", "logs"]   or shared; or under [tenants.keys]: "jobs" = COLUMN'),
+         'under [tenants]: ignored = ["jobs", "logs"] or shared = ["plans", "jobs", "logs"]; '
+         'or under [tenants.keys]: "jobs" = COLUMN'),
     ]  # fmt: skip
     mended = graph_of(*graph.catalog.tables, shared=("plans", "countries", "zones"), ignored=("jobs", "logs"))
     assert mended.problems == ()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from random import Random
 from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from psycopg import sql
+from psycopg.rows import dict_row
 
 from shardwright.config import TenantsSection
 from shardwright.pg.tables import TableName, read_tables
@@ -203,6 +207,66 @@ def test_hostile_names(connection: Connection) -> None:
     assert rows(connection, graph, 'Or"gs', "2", "se lect") == [2]
     assert by_tenant(connection, graph, "user") == ([1], [2], [1, 2])
     assert by_tenant(connection, graph, "where") == ([1], [2], [1, 2])
+
+
+def random_schema(random: Random) -> str:
+    """Seven tables of three to six rows that refer, where they refer, to any table before them or to themselves."""
+    statements = ["CREATE TABLE orgs (id int PRIMARY KEY); INSERT INTO orgs VALUES (1), (2)"]
+    sizes = {"orgs": 2}
+    for number in range(7):
+        name, size = f"t{number}", random.randint(3, 6)
+        targets = random.sample(list(sizes), min(len(sizes), random.randint(1, 2)))
+        nulls = [random.random() < 0.6 for _ in targets]
+        columns = [f"c{place} int {'' if null else 'NOT NULL'}" for place, null in enumerate(nulls)]
+        columns += ["org_id int"] if random.random() < 0.2 else []
+        columns += [f"up int REFERENCES {name}"] if random.random() < 0.5 else []
+        statements.append(f"CREATE TABLE {name} (id int PRIMARY KEY, {', '.join(columns)})")
+        statements += [f"ALTER TABLE {name} ADD FOREIGN KEY (c{n}) REFERENCES {t}" for n, t in enumerate(targets)]
+        for row in range(1, size + 1):
+            values = {f"c{place}": random.randint(1, sizes[target]) for place, target in enumerate(targets)}
+            values |= {"org_id": random.randint(1, 2)} if "org_id int" in columns else {}
+            values |= {"up": random.randint(1, row)} if columns[-1].startswith("up") else {}
+            kept = {key: value for key, value in values.items() if key[0] == "c" and not nulls[int(key[1])]}
+            kept |= {key: value for key, value in values.items() if random.random() < 0.6}
+            kept["id"] = row
+            statements.append(f"INSERT INTO {name} ({', '.join(kept)}) VALUES ({', '.join(map(str, kept.values()))})")
+        sizes[name] = size
+    return "; ".join(statements)
+
+
+def owners(connection: Connection, graph: TableGraph) -> dict[tuple[str, int], set[int]]:
+    """By table and id whose each row is, found row by row and without SQL."""
+    content: dict[tuple[str, int], dict[str, Any]] = {}
+    for placed in graph.tables:
+        cursor = connection.cursor(row_factory=dict_row)
+        for row in cursor.execute(sql.SQL("SELECT * FROM {}").format(placed.table.name.identifier)):
+            content[placed.table.name.name, row["id"]] = row
+    found: dict[tuple[str, int], set[int]] = {place: set() for place in content}
+    changed = True
+    while changed:
+        changed = False
+        for (table, number), row in content.items():
+            way = graph[TableName("public", table)].way
+            reached = {row[way.key]} - {None} if way.key else set()
+            for key in (*way.steps, *way.climbs):
+                reached |= found.get((key.table.name, row[key.columns[0]]), set())
+            changed = changed or reached != found[table, number]
+            found[table, number] = reached
+    return found
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.randoms(use_true_random=False))
+def test_any_schema_and_any_rows(connection: Connection, random: Random) -> None:
+    """The conditions say of every row what walking from row to row says."""
+    with connection.transaction(force_rollback=True):
+        connection.execute(random_schema(random))
+        graph = table_graph(read_tables(connection), TenantsSection(root="orgs", key="org_id"))
+        for (table, number), whose in owners(connection, graph).items():
+            if graph[TableName("public", table)].is_of_tenants:
+                for tenant in (1, 2):
+                    assert (number in rows(connection, graph, table, str(tenant))) == (tenant in whose)
+                assert (number in rows(connection, graph, table, "*")) == bool(whose)
 
 
 def test_nobodys_tables_have_no_rows_of_a_tenant(connection: Connection) -> None:

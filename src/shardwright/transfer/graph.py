@@ -95,14 +95,17 @@ class TableGraph:
 
     def path(self, placed: PlacedTable) -> str:
         """`organization_id`, or `task_id → tasks.organization_id`; empty for a table that is nobody's."""
+        return " or ".join(self.paths(placed))
+
+    def paths(self, placed: PlacedTable) -> list[str]:
+        """Each way to the tenant key by itself; there are several where a row may take any of them."""
         walked = ""
         while len(placed.way.steps) == 1:
             walked += self._towards(placed.way.steps[0])
             placed = self[placed.way.steps[0].table]
-        if placed.way.key is not None:
-            return walked + placed.way.key
-        ways = " or ".join(self._towards(step) + self.path(self[step.table]) for step in placed.way.steps)
-        return f"{walked}({ways})" if walked else ways
+        ends = [placed.way.key] if placed.way.key is not None else []
+        further = (self._towards(step) + end for step in placed.way.steps for end in self.paths(self[step.table]))
+        return [walked + end for end in (*ends, *further)]
 
     def _towards(self, step: ForeignKey) -> str:
         return f"{columns_text(step.columns)} → {self.catalog.shown(step.table)}."
@@ -125,7 +128,7 @@ class TableGraph:
             "table": self.catalog.shown(table.name),
             "kind": placed.kind,
             "why": placed.why,
-            "path": self.path(placed) or None,
+            "paths": self.paths(placed),
             "primary_key": [column.name for column in table.primary_key],
             "rows": placed.rows,
             "bytes": placed.bytes,

@@ -9,7 +9,8 @@ What [tenants] says of a table counts first. Then, in rounds, so that the shorte
    they lead to the same tenant.
 3. What is left may have rows without tenant. It is indirect by all its foreign keys to tables of tenants: a row
    belongs to whomever one of them leads to (one of several nullable references, a tree whose inner rows name only
-   their parent). A single nullable column that carries the key makes it direct.
+   their parent). A single nullable column that carries the key makes it direct. More than MOST_WAYS are refused:
+   their number multiplies from table to table, and the condition on a row with it.
 4. The rest can't be placed.
 """
 
@@ -36,6 +37,8 @@ from shardwright.transfer.graph import (
 )
 from shardwright.transfer.notes import with_notes
 from shardwright.transfer.order import parents_first
+
+MOST_WAYS = 20
 
 
 def table_graph(tables: Tables, section: TenantsSection) -> TableGraph:
@@ -66,6 +69,7 @@ class _Placing:
             self._in_rounds(self._whole_way)
             self._in_rounds(self._partial_way)
             self._widen()
+            self._refuse_too_many_ways()
             self._refuse_the_rest()
             self._refuse_shared_that_refer_to_tenants()
         unplaced = (PlacedTable(table, None, "") for name, table in self._tables.items() if name not in self._placed)
@@ -234,6 +238,20 @@ class _Placing:
 
     # --- what can't be placed -----------------------------------------------------------------
 
+    def _refuse_too_many_ways(self) -> None:
+        """Whoever leads to such a table has as many ways itself, so none is left that would need it."""
+        above = {name: [self._home(step.table) for step in each.way.steps] for name, each in self._placed.items()}
+        ways: dict[TableName, int] = {}
+        for (name,) in parents_first(above):
+            ways[name] = sum(ways[each] for each in above[name]) or 1
+        if many := sorted(name for name, count in ways.items() if count > MOST_WAYS):
+            shown, most = ", ".join(map(self._shown, many)), max(ways.values())
+            for name in many:
+                del self._placed[name]
+            fact = f"{shown}: a row may belong to a tenant in up to {most} ways, each of which may be null"
+            line = f"under [tenants]: {self._line('ignored', many)}"
+            self._problem(tuple(many), fact, f"add the column {self._section.key} to the table; or {line}")
+
     def _refuse_the_rest(self) -> None:
         refused = {name for problem in self.problems for name in problem.tables}
         while waiting := [name for name, table in self._open() if self._refers_to(table, refused)]:
@@ -245,7 +263,9 @@ class _Placing:
         if alike := [name for name in rest if name in needed]:
             self._refuse(alike, "and others refer to", self._line("shared", alike))
         if alone := [name for name in rest if name not in needed]:
-            self._refuse(alone, "and nothing refers to", f"{self._line('ignored', alone)}   or shared")
+            self._refuse(
+                alone, "and nothing refers to", f"{self._line('ignored', alone)} or {self._line('shared', alone)}"
+            )
 
     def _refuse(self, unplaced: list[TableName], referred: str, line: str) -> None:
         shown = ", ".join(map(self._shown, unplaced))

@@ -44,6 +44,8 @@ def _lines(found: ShardTables) -> Iterator[Line]:
     for cells, placed in zip(rows[1:], graph.tables, strict=True):
         mark, style = ("✗", "red") if placed.kind is None else ("✓", None)
         yield _row(mark, cells, widths), style
+        for path in graph.paths(placed)[1:]:
+            yield _row(" ", ("", "", f"or {path}"), widths), style
         yield from ((f"    {note}", "yellow") for note in placed.notes)
     for problem in graph.problems:
         yield f"✗ {problem.fact}; try: {problem.cure}", "red"
@@ -53,13 +55,14 @@ def _cells(found: ShardTables, placed: PlacedTable) -> tuple[str, ...]:
     name = found.graph.catalog.shown(placed.table.name)
     parts = f" ({counted(len(placed.partitions), 'partition')})" if placed.partitions else ""
     keys = ", ".join(column.name for column in placed.table.primary_key)
-    return name + parts, placed.kind or "?", found.graph.path(placed), keys, str(placed.rows), size(placed.bytes)
+    path = next(iter(found.graph.paths(placed)), "")
+    return name + parts, placed.kind or "?", path, keys, str(placed.rows), size(placed.bytes)
 
 
 def _row(mark: str, cells: tuple[str, ...], widths: list[int]) -> str:
     """The cells in columns, the numbers to the right."""
     padded = (f"{cell:{'>' if place > 3 else '<'}{widths[place]}}" for place, cell in enumerate(cells))
-    return f"{mark} {'  '.join(padded)}"
+    return f"{mark} {'  '.join(padded)}".rstrip()
 
 
 def _summary(found: ShardTables) -> str:
