@@ -151,6 +151,18 @@ def test_rows_and_bytes(connection: psycopg.Connection[Any]) -> None:
     assert (table(tables, "t").rows, table(tables, "e").rows, table(tables, "t").bytes > 100_000) == (5000, 0, True)
 
 
+def test_a_role_that_may_only_connect_reads_all(connection: psycopg.Connection[Any]) -> None:
+    """The catalogs are everybody's: no privilege on schema or table is needed."""
+    connection.execute(
+        """CREATE SCHEMA s; CREATE TABLE s.t (id serial PRIMARY KEY, up int REFERENCES s.t, x text DEFAULT 'a');
+           CREATE TABLE p (id int, t int REFERENCES s.t) PARTITION BY LIST (id)"""
+    )
+    before = read_tables(connection)
+    with connection.transaction(force_rollback=True):
+        connection.execute("CREATE ROLE nobody_at_all; SET LOCAL ROLE nobody_at_all")
+        assert read_tables(connection) == before
+
+
 def test_inheritance_is_no_partition(connection: psycopg.Connection[Any]) -> None:
     """A child is a table of its own, and its parent is read without it."""
     connection.execute("CREATE TABLE a (id int); CREATE TABLE b () INHERITS (a); INSERT INTO b VALUES (1)")
