@@ -45,9 +45,10 @@ MEANINGS = {
     "the first wave of `migrate --canary`.",
     "tenants.root": "The root table, bare or with its schema; its primary key is the tenant's id.",
     "tenants.key": "The column that says which tenant a row belongs to.",
+    "tenants.keys": 'Tables where another column says so, as `table = "column"` under `[tenants.keys]`.',
     "tenants.placement": "How `tenants add` chooses a shard: the one with the fewest tenants, or by a hash of the id.",
-    "tenants.shared": "Tables with the same rows on every shard. Not used yet.",
-    "tenants.ignored": "Tables that are nobody's business. Not used yet.",
+    "tenants.shared": "Tables with the same rows on every shard.",
+    "tenants.ignored": "Tables whose rows belong to nobody, and stay where they are.",
     "limits.connections_per_host": "How many connections a run may have on one host at once. A shard in work takes up "
     "to three places.",
     "limits.lock_timeout": "The longest wait for a lock at the first try. It doubles at each try, up to 2s.",

@@ -114,10 +114,11 @@ class ShardSection(_Section):
 
 
 class TenantsSection(_Section):
-    """[tenants]: how rows belong to tenants."""
+    """[tenants]: how rows belong to tenants. Tables are named as `table`, `schema.table` or a pattern (`audit_*`)."""
 
     root: Name
     key: Name
+    keys: dict[Name, Name] = Field(default_factory=dict)
     placement: Literal["least_loaded", "modulo"] = "least_loaded"
     shared: tuple[Name, ...] = Field(default=(), strict=False)
     ignored: tuple[Name, ...] = Field(default=(), strict=False)

@@ -186,12 +186,12 @@ class DuplicateDatabase(ConfigError):
 
 @dataclass(eq=False)
 class NoTenants(ConfigError):
-    """A command about tenants was given, and the file does not say which table they are."""
+    """The file does not say how rows belong to tenants."""
 
-    fact = "{file} does not say which table holds the tenants"
-    cure = """add these lines to it, with your names: [tenants]
-root = "organizations"
-key = "organization_id\""""
+    root: str = '"organizations"'
+    column: str = '"organization_id"'
+    fact = "{file} has no [tenants], which says how rows belong to tenants"
+    cure = "add to {file}, with your names:\n[tenants]\nroot = {root}\nkey = {column}"
 
 
 @dataclass(eq=False)
@@ -648,6 +648,15 @@ class NoShards(Refused):
     file: str
     fact = "{file} names no shard"
     cure = "shardwright dev up   makes local ones; shardwright shards add NAME URL   adds yours"
+
+
+@dataclass(eq=False)
+class NoShardAnswered(Refused):
+    """A shard had to be asked, and none of those that could be asked answered."""
+
+    faults: str
+    fact = "no shard answered\n{faults}"
+    cure = "shardwright shards check"
 
 
 @dataclass(eq=False)

@@ -44,6 +44,7 @@ from shardwright.shard import Shard
 from shardwright.testdata import dev
 from shardwright.testdata import reset as resets
 from shardwright.testdata import seed as seeds
+from shardwright.transfer.survey import ShardTables, survey_tables
 
 MigrateOptions = rollout.MigrateOptions
 RollbackOptions = rollbacks.RollbackOptions
@@ -369,6 +370,13 @@ class Fleet:
                 reason=f"the fleet has {len(local.layout.shards)} embedded shards, and {name} would take their place",
                 help=f"shardwright dev up --shards {len(local.layout.shards) + 1}   adds an embedded one",
             )
+
+    def tables(self, *, shard: str | None = None) -> ShardTables:
+        """How the rows of each table belong to tenants, on `shard`, else the first that answers; reads only.
+
+        Raises NoTenants, NoShardAnswered.
+        """
+        return survey_tables(self.resolved, shard)
 
     def runs(self, *, limit: int = 20) -> list[Run]:
         """The newest runs in the ledger, newest first."""

@@ -40,7 +40,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
     """None is forgotten by the tests that walk them."""
     assert {" ".join(words) for words in COMMANDS} == {
         "init", "demo", "dev up", "dev down", "dev reset", "shards", "shards check", "shards add",
-        "status", "check", "lint", "migrate", "rollback", "reset", "seed", "runs", "runs show",
+        "tables", "status", "check", "lint", "migrate", "rollback", "reset", "seed", "runs", "runs show",
         "runs resume", "runs cancel", "runs pause", "runs approve", "worker",
         "tenants", "tenants locate", "tenants add", "tenants sync", "tenants verify",
     }  # fmt: skip
