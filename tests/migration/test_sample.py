@@ -65,6 +65,19 @@ def test_parents_come_with_their_children(
         assert one(copy, "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND convalidated") == 2
 
 
+def test_odd_names_are_names(source: psycopg.Connection[tuple[int, ...]], database_url: str, cluster: Cluster) -> None:
+    """A percent sign in a table or a column is no placeholder, a quote ends nothing."""
+    source.execute("""
+        CREATE TABLE "100 %s" ("%(id)s" int PRIMARY KEY);
+        CREATE TABLE "it's %" ("of ""%" int REFERENCES "100 %s");
+        INSERT INTO "100 %s" SELECT generate_series(1, 9);
+        INSERT INTO "it's %" SELECT generate_series(1, 9);
+    """)
+    with sampled(database_url, cluster, 2) as (_, counts):
+        assert counts["public.it's %"] == 2
+        assert counts["public.100 %s"] >= 2
+
+
 def test_self_references_and_cycles_are_walked_to_their_end(
     source: psycopg.Connection[tuple[int, ...]], database_url: str, cluster: Cluster
 ) -> None:

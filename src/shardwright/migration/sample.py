@@ -121,21 +121,26 @@ class _Sampler:
 
     def _some(self, table: _Table, rows: int) -> set[str]:
         """From blocks here and there where the table is large; a billion rows cost no more than these."""
-        query = _queries["some_rows"].format(table=table.identifier)
+        query = _queries["some_rows"]
         shares = (300.0 * rows / table.tuples, 100.0) if table.tuples > 100 * rows else (100.0,)
         found: set[str] = set()
         for percent in shares:
             if len(found) < rows:
-                found = {row for (row,) in self._reading.execute(query, {"percent": percent, "rows": rows})}
+                # As literals: where values are bound, a percent sign in a table's name is taken for a placeholder.
+                some = query.format(table=table.identifier, percent=sql.Literal(percent), rows=sql.Literal(rows))
+                found = {row for (row,) in self._reading.execute(some)}
         return found
 
     def _parents(self, rows: Rows) -> Iterable[tuple[int, str]]:
         for oid, found in rows.items():
             for reference in self._references.get(oid, ()) if found else ():
                 query = _queries["parents"].format(
-                    child=self.tables[oid].identifier, parent=reference.parent, condition=reference.condition
+                    child=self.tables[oid].identifier,
+                    parent=reference.parent,
+                    condition=reference.condition,
+                    rows=sql.Literal(list(found)),
                 )
-                yield from self._reading.execute(query, {"rows": list(found)})
+                yield from self._reading.execute(query)
 
     def _missing(self, wanted: Iterable[tuple[int, str]], chosen: Rows) -> Rows:
         missing: Rows = defaultdict(set)

@@ -40,13 +40,13 @@ JOIN pg_catalog.pg_namespace AS space ON space.oid = parent.relnamespace
 WHERE key.contype = 'f'
 
 -- name: some_rows
-SELECT ctid::text FROM ONLY {table} TABLESAMPLE SYSTEM (%(percent)s) LIMIT %(rows)s
+SELECT ctid::text FROM ONLY {table} TABLESAMPLE SYSTEM ({percent}) LIMIT {rows}
 
 -- name: parents
 SELECT DISTINCT parent.tableoid::bigint, parent.ctid::text
 FROM ONLY {child} AS child
 JOIN {parent} AS parent ON {condition}
-WHERE child.ctid = ANY (%(rows)s::tid[])
+WHERE child.ctid = ANY ({rows}::tid[])
 
 -- name: copy_out
 COPY (SELECT {columns} FROM ONLY {table} WHERE ctid = ANY ({rows}::tid[])) TO STDOUT
