@@ -26,6 +26,7 @@ from histories.public_fleet import (
 from shardwright.migration.ways import FROM_SHARDS
 
 HISTORIES = [OPTUNA, MLFLOW, HEAT, ARGILLA, PHOENIX, CKAN]
+UP_AND_BACK = [OPTUNA, MLFLOW, ARGILLA, CKAN]  # the others would add half a minute, and nothing new
 RENDERED = re.compile(r"^(\d+) revisions are rendered", re.MULTILINE)
 ONLINE = re.compile(r"^  \S+ runs online: ([^:\n]+)", re.MULTILINE)
 ALL_ONLINE = re.compile(r"^! all revisions run online; \S+: (.+)$", re.MULTILINE)
@@ -50,7 +51,7 @@ def make_fleet(tmp_path: Path, make_database: Callable[[], str]) -> MakeFleet:
     return make
 
 
-@pytest.mark.parametrize("history", HISTORIES, ids=lambda history: history.name)
+@pytest.mark.parametrize("history", UP_AND_BACK, ids=lambda history: history.name)
 def test_a_fleet_goes_up_and_back_as_plain_alembic_does(history: History, make_fleet: MakeFleet) -> None:
     """To an early revision, to head, once more to head, back: each time every shard has the fingerprint that the
     `alembic` command gives one database."""

@@ -74,7 +74,7 @@ def test_an_index_that_takes_too_long_is_built_the_next_time(project: Project) -
 
 
 def test_a_time_limit_counts_all_tries_of_a_shard(project: Project) -> None:
-    """Waiting for a lock again and again is bounded as well."""
+    """Waiting for a lock again and again is bounded as well; whoever is in the way is named all the same."""
     project.table("r1", "a")
     project.stamp("r1", "CREATE TABLE a (id int)")
     project.revision("r2", 'op.execute("ALTER TABLE a ADD COLUMN b int")')
@@ -82,5 +82,6 @@ def test_a_time_limit_counts_all_tries_of_a_shard(project: Project) -> None:
     project.write()
     with project.holding("shard_1", "SELECT FROM a"):
         shard = project.migrate(timeout="3s", jobs=1)["shard_1"]
-    assert (shard.status, shard.error) == ("failed", "took longer than 3s")
+    assert shard.status == "failed"
+    assert (shard.error or "").startswith("took longer than 3s; in the way: pid")
     assert 1 < shard.attempts < 50
