@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import psycopg
 import pytest
 
 from shardwright.embedded import Binaries, Cluster, start_all
+from shardwright.embedded.processes import is_there
 from shardwright.errors import ClusterNotStarted, ClusterOfOtherVersion, ClustersFailed
 
 MakeCluster = Callable[..., Cluster]
@@ -145,6 +148,27 @@ def test_a_failed_start_shows_the_log(stopped: MakeCluster) -> None:
     assert 'invalid value for parameter "shared_buffers": "much"' in str(caught.value)
     assert caught.value.hint == f"tail -n 50 '{cluster.log}'"
     assert cluster.pid is None
+
+
+def test_a_server_whose_title_cannot_be_read_yet_is_waited_for(
+    stopped: MakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine a program that is being started shows no title for long: that is not its end."""
+    cluster = stopped("untitled")
+    monkeypatch.setattr(Cluster, "_alive", lambda *_: False)
+    cluster.start()
+    monkeypatch.undo()
+    assert cluster.is_running()
+
+
+def test_a_process_that_ended_is_not_there() -> None:
+    """Also one that ended without anybody having asked for its exit code (a zombie)."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    assert is_there(os.getpid())
+    assert not is_there(ended.pid)
+    ended.wait()
+    assert not is_there(ended.pid)
 
 
 def test_a_start_that_cannot_even_write_its_log_is_explained(stopped: MakeCluster) -> None:

@@ -18,7 +18,7 @@ from shardwright.embedded import server
 from shardwright.embedded.account import private_directory, server_account, verify_private
 from shardwright.embedded.binaries import Binaries, find_binaries
 from shardwright.embedded.locks import LOCK_FILE, NothingThere, locked
-from shardwright.embedded.processes import processes_of, signal_all
+from shardwright.embedded.processes import is_there, processes_of, signal_all
 from shardwright.embedded.shared_memory import remove_segment
 from shardwright.embedded.state import short_hash
 from shardwright.errors import (
@@ -193,7 +193,8 @@ class Cluster:
         except OSError as error:
             raise self._not_started(f"/bin/sh: {error.strerror}") from error
         pid = next((int(line) for line in done.stdout.splitlines() if line.isdigit()), 0)
-        in_time = _until(lambda: self._ready(pid) or not self._alive(pid), _START_SECONDS)
+        # Not by its title: while a program is being started it has none, on a busy machine for long.
+        in_time = _until(lambda: self._ready(pid) or not is_there(pid), _START_SECONDS)
         if not self._ready(pid):
             reason = "it ended at once" if in_time else f"it was not ready after {_START_SECONDS:.0f} s"
             raise self._not_started(reason, done.stdout + "\n".join(self._log_lines()[earlier:]))

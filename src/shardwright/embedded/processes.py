@@ -25,11 +25,30 @@ def processes_of(marker: str, uid: int) -> set[int]:
     return {pid for pid, title in titles if title.startswith(child) or ("postgres" in title and own in title)}
 
 
+def is_there(pid: int) -> bool:
+    """Whether the process exists and has not ended, whatever its title; for a pid known a moment ago."""
+    return _is_there_in_proc(pid) if sys.platform == "linux" else _takes_signals(pid)
+
+
 def signal_all(pids: Iterable[int], number: int) -> None:
     """Each of `pids` that is still there has got the signal."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
+
+
+def _is_there_in_proc(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        state = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
+        return state not in "ZX"  # ended, and nobody has asked how
+    return False
+
+
+def _takes_signals(pid: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
 
 
 def _titles_from_proc(uid: int) -> Iterator[tuple[int, str]]:
