@@ -39,7 +39,11 @@ class TableName:
 
 @dataclass(frozen=True)
 class Column:
-    """One column; `collation` only where it is not its type's own, types and expressions with their schemas."""
+    """One column; `collation` only where it is not its type's own, types and expressions with their schemas.
+
+    `equality` is the operator by which its values are the same, with its schema. `is_portable`: the binary form of a
+    value means the same in every database.
+    """
 
     name: str
     type: str
@@ -49,6 +53,8 @@ class Column:
     default: str | None = None
     expression: str | None = None
     collation: str | None = None
+    equality: str = "OPERATOR(pg_catalog.=)"
+    is_portable: bool = True
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,23 @@ SELECT
             'identity', CASE attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END,
             'default', CASE WHEN attgenerated = '' THEN pg_get_expr(adbin, adrelid) END,
             'expression', CASE WHEN attgenerated <> '' THEN pg_get_expr(adbin, adrelid) END,
-            'collation', CASE WHEN attcollation <> typcollation THEN attcollation::regcollation::text END
+            'collation', CASE WHEN attcollation <> pg_type.typcollation THEN attcollation::regcollation::text END,
+            'equality', coalesce((
+                SELECT format('OPERATOR(%%I.%%s)', space.nspname, oprname)
+                FROM pg_opclass
+                JOIN pg_amop ON amopfamily = opcfamily AND amoplefttype = opcintype AND amoprighttype = opcintype
+                JOIN pg_operator ON pg_operator.oid = amopopr
+                JOIN pg_namespace AS space ON space.oid = oprnamespace
+                WHERE opcmethod = 403 AND opcdefault AND opcintype = base.oid AND amopstrategy = 3
+            ), 'OPERATOR(pg_catalog.=)'),
+            -- Arrays, composites and names of objects carry OIDs, which are other ones in another database.
+            'is_portable', base.typsend <> 0 AND base.typname NOT LIKE 'reg%%' AND (
+                base.oid < 16384 OR base.typtype = 'e' OR base.typtype = 'b' AND base.typcategory <> 'A'
+            )
         ) ORDER BY attnum), '[]')
         FROM pg_attribute
         JOIN pg_type ON pg_type.oid = atttypid
+        JOIN pg_type AS base ON base.oid = CASE pg_type.typtype WHEN 'd' THEN pg_type.typbasetype ELSE pg_type.oid END
         LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
         WHERE attrelid = chosen.oid AND attnum > 0 AND NOT attisdropped
     ) AS columns,

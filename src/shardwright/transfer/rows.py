@@ -8,10 +8,10 @@ from typing import TypeAlias
 
 from psycopg import sql
 
-from shardwright.pg.tables import ForeignKey, Table, TableName
+from shardwright.pg.tables import Column, ForeignKey, Table, TableName
 from shardwright.transfer.graph import PlacedTable, TableGraph, carried_key
 
-_OfKey: TypeAlias = Callable[[sql.Identifier], sql.Composable]
+_OfKey: TypeAlias = Callable[[sql.Identifier, Column], sql.Composable]
 
 
 def rows_of_tenant(graph: TableGraph, name: TableName, tenant: sql.Composable, *, row: str = "r") -> sql.Composable:
@@ -22,12 +22,16 @@ def rows_of_tenant(graph: TableGraph, name: TableName, tenant: sql.Composable, *
     Placeholder: beside one, psycopg would take a % in the name of a table for another.
     Raises ValueError where the table's rows belong to no tenant.
     """
-    return _Condition(graph, lambda key: sql.SQL("{} = {}").format(key, tenant)).of(name, row)
+
+    def is_it(key: sql.Identifier, column: Column) -> sql.Composable:
+        return sql.SQL("{} {} {}").format(key, sql.SQL(column.equality), tenant)
+
+    return _Condition(graph, is_it).of(name, row)
 
 
 def rows_with_tenant(graph: TableGraph, name: TableName, *, row: str = "r") -> sql.Composable:
     """A condition on `row`, true for the rows that belong to any tenant. Raises ValueError as `rows_of_tenant`."""
-    return _Condition(graph, lambda key: sql.SQL("{} IS NOT NULL").format(key)).of(name, row)
+    return _Condition(graph, lambda key, _: sql.SQL("{} IS NOT NULL").format(key)).of(name, row)
 
 
 class _Condition:
@@ -43,7 +47,7 @@ class _Condition:
         if not placed.is_of_tenants:
             raise ValueError(f"{name} is {placed.kind or 'not placed'}: its rows belong to no tenant")
         if placed.way.key is not None:
-            return self._of_key(sql.Identifier(row, placed.way.key))
+            return self._of_key(sql.Identifier(row, placed.way.key), placed.table.column(placed.way.key))
         return self._climbing(placed, row) if placed.way.climbs else self._any_step(placed, row)
 
     def _any_step(self, placed: PlacedTable, row: str) -> sql.Composable:
@@ -53,7 +57,7 @@ class _Condition:
     def _step(self, step: ForeignKey, row: str) -> sql.Composable:
         carried = carried_key(step, self._graph[step.table].way)
         if carried is not None:
-            return self._of_key(sql.Identifier(row, carried))
+            return self._of_key(sql.Identifier(row, carried), self._carried_column(step))
         parent = self._alias("parent")
         return sql.SQL("EXISTS (SELECT FROM {} AS {} WHERE {} AND {})").format(
             self._table(step.table).source,
@@ -79,6 +83,11 @@ class _Condition:
             climbs=sql.SQL(" OR ").join(climbs),
             condition=self._any_step(placed, tree),
         )
+
+    def _carried_column(self, step: ForeignKey) -> Column:
+        """The tenant key that the reference carries along, as its own table has it."""
+        there = self._graph[step.table]
+        return there.table.column(str(there.way.key))
 
     def _table(self, name: TableName) -> Table:
         return self._graph.catalog.by_name[name]
