@@ -143,6 +143,16 @@ class RunsSection(_Section):
     time_to_live: Annotated[Duration, Field(ge=timedelta(seconds=2))] = timedelta(seconds=30)
 
 
+class MovesSection(_Section):
+    """[moves]: how fast a tenant is moved, and what makes a move rest; each move may be told otherwise."""
+
+    streams: Annotated[int, Field(ge=1, le=16)] = 2
+    bytes_per_second: Annotated[int, Field(ge=1)] | None = None
+    active: Annotated[int, Field(ge=0)] | None = None
+    lag: Annotated[Duration, Field(gt=timedelta(0))] | None = timedelta(seconds=10)
+    probe: Name | None = None
+
+
 class LintSection(_Section):
     """[lint]: whether a rollout's SQL is looked at before it begins, and the rules that are let pass everywhere."""
 
@@ -160,6 +170,7 @@ class Config(_Section):
     tenants: TenantsSection | None = None
     limits: LimitsSection = Field(default_factory=LimitsSection)
     runs: RunsSection = Field(default_factory=RunsSection)
+    moves: MovesSection = Field(default_factory=MovesSection)
     lint: LintSection = Field(default_factory=LintSection)
     _file: Path = PrivateAttr(default=Path(FILE_NAME))
 
@@ -366,6 +377,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "tenants": TenantsSection,
     "limits": LimitsSection,
     "runs": RunsSection,
+    "moves": MovesSection,
     "lint": LintSection,
 }
 

@@ -384,6 +384,15 @@ class NoSuchRun(ControlError):
 
 
 @dataclass(eq=False)
+class NoSuchMove(ControlError):
+    """The tenant was never moved, or the run is no move."""
+
+    what: str
+    fact = "{what}: there is no such move"
+    cure = "shardwright move status"
+
+
+@dataclass(eq=False)
 class NoSuchTenant(ControlError):
     """The directory has no tenant of that id."""
 
@@ -610,6 +619,70 @@ class PlacementChanged(Refused):
     expected: str
     fact = "tenant {tenant!r} is on {shard} since epoch {epoch}, and not on {expected}"
     cure = "shardwright tenants locate ID   shows where it is; then plan anew"
+
+
+@dataclass(eq=False)
+class MoveUnderWay(Refused):
+    """The tenant has a move that is not at its end."""
+
+    tenant: str
+    run: int
+    fact = "tenant {tenant!r} has an open move: run {run}"
+    cure = (
+        "shardwright move status {tenant}; then: shardwright move finish {tenant}, or: shardwright move undo {tenant}"
+    )
+
+
+@dataclass(eq=False)
+class MoveRefused(Refused):
+    """The preflight found reasons why the move would fail, or take something along that it must not."""
+
+    tenant: str
+    findings: str
+    fact = "tenant {tenant!r} was not touched:\n{findings}"
+    cure = "shardwright move plan {tenant} --to SHARD   shows each with what mends it"
+
+
+@dataclass(eq=False)
+class SchemaChanged(Refused):
+    """Somebody has changed a shard's schema while a tenant was on its way."""
+
+    shard: str
+    run: int
+    objects: str
+    fact = "the schema of {shard} is not what it was when move {run} was begun: {objects}"
+    cure = "bring it back and: shardwright runs resume {run}; or: shardwright runs cancel {run}"
+
+
+@dataclass(eq=False)
+class RowsDiffer(Refused):
+    """The two shards of a move do not hold the same rows of the tenant."""
+
+    run: int
+    differences: str
+    fact = "move {run}: source and target do not hold the same rows\n{differences}"
+    cure = "shardwright move undo takes the tenant back; shardwright runs show {run}"
+
+
+@dataclass(eq=False)
+class ShardInMove(Refused):
+    """A shard has tenants on the move, and what was asked would change its tables under them."""
+
+    shard: str
+    tenants: str
+    fact = "{shard} has tenants on the move: {tenants}"
+    cure = "shardwright move status; then finish or undo them"
+
+
+@dataclass(eq=False)
+class NotSwitched(Refused):
+    """What was asked of a move is for after its switch, or for before it."""
+
+    tenant: str
+    asked: str
+    phase: str
+    fact = "the move of tenant {tenant!r} is {phase}: there is nothing to {asked}"
+    cure = "shardwright move status {tenant}"
 
 
 @dataclass(eq=False)

@@ -229,6 +229,16 @@ class Board:
             self._note_arrow(row[0], "queued", "running")
         return row[0], admitted[0]
 
+    def wake(self) -> list[int]:
+        """Runs that have waited as long as they were to are in the queue, their step approved by the clock; which."""
+        woken = []
+        with self._connection.transaction():
+            for run, step in self._connection.execute(_queries["due"], {"shard_set": self._shard_set}).fetchall():
+                self._connection.execute(_queries["approve"], {"run": run, "step": step, "by": "the clock"})
+                self._operate(run, "queued", f"it was to wait for {step} until now")
+                woken.append(run)
+        return woken
+
     def is_promised(self, run: int, runner: int) -> bool:
         """Whether the run was admitted under that number, and nobody has taken it yet."""
         values = {"run": run, "runner": runner}
@@ -292,14 +302,15 @@ class Board:
         note: str | None = None,
         *,
         waits_for: str | None = None,
+        at_most: float | None = None,
         exit_code: int | None = None,
     ) -> None:
         """The run is in nobody's hands, in `state`; a wish to cancel that nobody has heard yet comes before a rest.
 
-        Raises Superseded.
+        One that waits does so for `at_most` seconds, if that is given. Raises Superseded.
         """
         with self._connection.transaction():
-            self._leave_running(run, runner, state, note, waits_for=waits_for, exit_code=exit_code)
+            self._leave_running(run, runner, state, note, waits_for=waits_for, at_most=at_most, exit_code=exit_code)
 
     def _leave_running(
         self,
@@ -309,10 +320,12 @@ class Board:
         note: str | None,
         *,
         waits_for: str | None = None,
+        at_most: float | None = None,
         exit_code: int | None = None,
     ) -> None:
         values = {
-            "run": run, "runner": runner, "state": state, "note": note, "waits_for": waits_for, "exit_code": exit_code
+            "run": run, "runner": runner, "state": state, "note": note, "waits_for": waits_for, "at_most": at_most,
+            "exit_code": exit_code,
         }  # fmt: skip
         wish = self._require_row(_queries["leave_running"], values)
         self._note_arrow(run, "running", state, note)
@@ -321,6 +334,10 @@ class Board:
                 self.cancel(run)
         if state != "queued":
             self._connection.execute(_queries["forget_wish"], {"run": run})
+
+    def hold(self, run: int, runner: int) -> None:
+        """Within the caller's transaction the run stays in these hands. Raises Superseded."""
+        self._require_row(_queries["hold_as"], {"run": run, "runner": runner})
 
     def turn_back(self, run: int, runner: int) -> bool:
         """Whether the run goes back from here on; False where a final step was begun. Raises Superseded."""

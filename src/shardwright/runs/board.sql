@@ -22,6 +22,17 @@ WHERE id = %(run)s AND durable
 -- Nobody else changes the run until this transaction ends.
 SELECT true FROM shardwright.run WHERE id = %(run)s FOR UPDATE
 
+-- name: hold_as
+-- The same for whoever has it in hand.
+SELECT true FROM shardwright.run WHERE id = %(run)s AND runner = %(runner)s AND state = 'running' FOR UPDATE
+
+-- name: due
+SELECT id, waits_for
+FROM shardwright.run
+WHERE durable AND state = 'waiting' AND shard_set = %(shard_set)s AND wake_at < clock_timestamp()
+ORDER BY id
+FOR UPDATE SKIP LOCKED
+
 -- name: steps
 SELECT name, state, is_final, approval, approved_by, attempts, result, begun_at, ended_at
 FROM shardwright.run_step
@@ -108,6 +119,7 @@ WHERE id = %(run)s AND runner = %(runner)s AND state = 'running'
 -- From running to another state, by whoever has it in hand; nobody else's word counts.
 UPDATE shardwright.run
 SET state = %(state)s, worker = NULL, waits_for = %(waits_for)s, note = %(note)s,
+    wake_at = clock_timestamp() + make_interval(secs => %(at_most)s),
     exit_code = %(exit_code)s,
     takeovers = CASE WHEN %(state)s = 'parked' THEN 0 ELSE takeovers END,
     finished_at = CASE WHEN %(state)s IN ('finished', 'cancelled') THEN clock_timestamp() END

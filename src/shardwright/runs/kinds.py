@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -9,6 +10,7 @@ from typing import Any
 
 from shardwright.config import FleetConfig
 
+_LOOK_EVERY = 0.05
 Results = Mapping[str, Mapping[str, Any]]
 
 
@@ -54,6 +56,13 @@ class StepContext:
         if reason := self.stop_wanted():
             raise Stopped(reason)
 
+    def rest(self, seconds: float) -> None:
+        """Sleeps so long; raises Stopped as soon as the step should end."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self.raise_if_stopped()
+            time.sleep(min(left, _LOOK_EVERY))
+
 
 Do = Callable[[StepContext], Mapping[str, Any] | None]
 Undo = Callable[[StepContext], None]
@@ -66,7 +75,7 @@ class Step:
     `do` may be called again after it has begun, or even ended, and gives what later steps want to know (JSON).
     `undo` takes it back, wherever it had come to, and may be called again too; None where there is nothing to take
     back. `final`: from its begin on the run only goes forward. `approval`: the question that an operator answers
-    with `runs approve` before it is begun.
+    with `runs approve` before it is begun; `waits` gives for how many seconds it is waited for, when the clock approves.
     """
 
     name: str
@@ -74,6 +83,7 @@ class Step:
     undo: Undo | None = None
     final: bool = False
     approval: str | None = None
+    waits: Callable[[StepContext], float] | None = None
 
 
 @dataclass(frozen=True)

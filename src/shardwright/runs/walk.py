@@ -94,8 +94,9 @@ class Walk:
                 return settled
             if step is None:
                 return self._leave("parked", f"this version of shardwright has no step {record.name}")
-            if record.approval is not None and record.approved_by is None:
-                return self._leave("waiting", record.approval, waits_for=record.name)
+            at_most = step.waits(self._context(run, results, record)) if step.waits else None
+            if record.approval is not None and record.approved_by is None and at_most != 0:
+                return self._leave("waiting", record.approval, waits_for=record.name, at_most=at_most)
             try:
                 results[record.name] = self._do(run, step, record, results)
             except Stopped:
@@ -130,14 +131,8 @@ class Walk:
                 return act()
             except (psycopg.OperationalError, ControlUnavailable) as error:
                 self._tell(f"{name}: {_told(error)}; again in {attempt * _PAUSE:.0f} s")
-                self._rest(context, attempt * _PAUSE)
+                context.rest(attempt * _PAUSE)
         return act()
-
-    def _rest(self, context: StepContext, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            context.raise_if_stopped()
-            time.sleep(0.05)
 
     def _obey(self, reason: str) -> bool | None:
         """None where the run goes on after all."""
@@ -215,12 +210,18 @@ class Walk:
         hands.wish = wish or hands.wish
 
     def _leave(
-        self, state: str, note: str | None = None, *, waits_for: str | None = None, exit_code: int | None = None
+        self,
+        state: str,
+        note: str | None = None,
+        *,
+        waits_for: str | None = None,
+        at_most: float | None = None,
+        exit_code: int | None = None,
     ) -> bool:
         hands = self._hands
         self._say(
             lambda board: board.leave_running(
-                hands.run, hands.runner, state, note, waits_for=waits_for, exit_code=exit_code
+                hands.run, hands.runner, state, note, waits_for=waits_for, at_most=at_most, exit_code=exit_code
             )
         )
         return True

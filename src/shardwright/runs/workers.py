@@ -163,6 +163,7 @@ class Worker:
     def _tick(self, board: Board) -> None:
         board.beat_worker(self._attendant.name, at_once=self._limits.at_once)
         self._take_over(board)
+        board.wake()
         self._promised = {each for each in self._promised if board.is_promised(*each)}
         while self._free() > 0 and (admitted := board.admit(self._limits.places)):
             self._promised.add(admitted)

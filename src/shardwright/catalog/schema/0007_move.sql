@@ -1,0 +1,22 @@
+-- Moves: one line for each run of that kind, with what the run's steps and operators tell each other of it.
+CREATE TABLE shardwright.move (
+    run          bigint PRIMARY KEY REFERENCES shardwright.run (id),
+    shard_set    text NOT NULL,
+    tenant       text COLLATE "C" NOT NULL,
+    source       text NOT NULL,
+    target       text NOT NULL,
+    epoch        bigint NOT NULL,
+    phase        text NOT NULL DEFAULT 'moving' CHECK (phase IN ('moving', 'switched', 'returned', 'kept', 'undone')),
+    throttle     jsonb NOT NULL DEFAULT '{}',
+    write_gap    jsonb,
+    certificate  jsonb,
+    switched_at  timestamptz,
+    keep_until   timestamptz
+);
+
+-- A tenant has one move at a time: 'kept' (at the target) and 'undone' (at the source) are ends.
+CREATE UNIQUE INDEX move_open ON shardwright.move (shard_set, tenant) WHERE phase NOT IN ('kept', 'undone');
+CREATE INDEX move_by_tenant ON shardwright.move (shard_set, tenant, run DESC);
+
+-- A run that waits may be woken by the clock: then its step needs no operator.
+ALTER TABLE shardwright.run ADD COLUMN wake_at timestamptz;

@@ -1,0 +1,327 @@
+"""The steps of a move. Each may be done again wherever it had come to, and taken back until the source is cleaned."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from shardwright import errors
+from shardwright.move import certificate
+from shardwright.move.store import Moves
+from shardwright.move.way import Way
+from shardwright.pg import retry
+from shardwright.runs.kinds import Kind, Progress, Step, StepContext
+from shardwright.runs.store import operator
+from shardwright.transfer import capture, fence
+from shardwright.transfer.clear import clear
+from shardwright.transfer.compare import Comparison, compare
+from shardwright.transfer.copy import Copy
+from shardwright.transfer.drain import captured, drain, forget_drained, make_room, snapshot
+from shardwright.transfer.sessions import Sessions, write_silently
+from shardwright.transfer.switch import NotNow, Switch, Switched
+from shardwright.transfer.throttle import Limits, Throttle
+
+Result = Mapping[str, Any]
+_SETTLED = 2.0  # a round that brought fewer keys than the write gap allows, twice over, is as good as it gets
+_SHOWN = 5
+
+
+# --- capture --------------------------------------------------------------------------------------
+
+
+def begin_capture(context: StepContext) -> Result:
+    """Both shards note and guard the tenant's writes: the source's fence open, the target's closed."""
+    way = Way.of(context)
+    way.require_schema()
+    sides: tuple[tuple[Sessions, dict[str, Any]], ...] = (
+        (way.target, {"side": "target", "is_open": False, "gone_to": way.source.shard.name, "epoch": way.epoch}),
+        (way.source, {"side": "source", "is_open": not way.offline, "gone_to": None, "epoch": way.epoch}),
+    )
+    for sessions, values in sides:
+        with way.shard_lock(sessions) as connection:
+            capture.make_schema(connection)
+            capture.register(connection, way.scope, runner=context.runner, **values)
+        sessions.take_over()
+        with sessions.open() as connection:
+            capture.install(connection, way.scope, context, way.patience)
+    return {}
+
+
+def end_capture(context: StepContext) -> None:
+    """Nothing of the move is left on either shard; the tenant is at the source."""
+    way = Way.of(context)
+    _take_away(way)
+    with way.control() as moves:
+        moves.end(context.run, context.runner, "undone")
+
+
+def _take_away(way: Way) -> None:
+    for sessions in (way.target, way.source):
+        with way.shard_lock(sessions) as connection:
+            if not capture.has_schema(connection):
+                continue
+            if capture.is_registered(connection, way.context.run):
+                sessions.take_over()
+            capture.remove(connection, way.context.run, way.context, way.patience)
+            capture.forget(connection, way.context.run)
+
+
+# --- copy -----------------------------------------------------------------------------------------
+
+
+def copy(context: StepContext) -> Result:
+    """Every row of the tenant is at the target, as of some moment."""
+    way = Way.of(context)
+    way.take_over()
+    way.require_schema()
+    began = time.monotonic()
+    with _throttle(way) as throttle:
+        streams = int(context.plan.get("streams", 2))
+        brought = Copy(
+            way.scope, way.source, way.target, context, streams=streams, pace=lambda part: throttle(part.bytes)
+        ).copy()
+    return {"rows": brought.rows, "bytes": brought.bytes, "seconds": round(time.monotonic() - began, 3)}
+
+
+def undo_copy(context: StepContext) -> None:
+    """No row of the tenant is at the target, whose fence has been closed all the while.
+
+    Raises AssertionError where the target is the tenant's shard.
+    """
+    way = Way.of(context)
+    way.take_over()
+    if way.phase() == "switched":
+        raise AssertionError(f"move {context.run} is switched: the target's rows are the tenant's")
+    _clear(way, way.target)
+
+
+def _clear(way: Way, sessions: Sessions) -> int:
+    with sessions.open() as connection:
+        if fence.is_open(connection, way.scope):
+            raise AssertionError(f"{sessions.shard.name} takes the tenant's writes: its rows are not deleted")
+        write_silently(connection)
+        return clear(connection, way.scope, way.context)
+
+
+# --- catch up and compare -------------------------------------------------------------------------
+
+
+def catch_up(context: StepContext) -> Result:
+    """What is captured and not drained yet drains within the write gap."""
+    way = Way.of(context)
+    way.take_over()
+    return {"rounds": _catch_up(way)}
+
+
+def _catch_up(way: Way) -> int:
+    """Rounds of draining until one is so short that the next fits into the write gap."""
+    context, budget = way.context, way.write_gap.total_seconds()
+    with way.source.open() as reader, way.target.open() as writer, _throttle(way) as throttle:
+        write_silently(writer)
+        make_room(writer, way.scope.tables)
+        rounds, before = 0, float("inf")
+        while True:
+            context.raise_if_stopped()
+            began = time.monotonic()
+            with snapshot(reader) as taken:
+                found = captured(reader, way.scope)
+                context.report(Progress("catch up", 0, found.total, "keys", lag=found.lag))
+                drained = drain(reader, writer, way.scope, way.scope.tables)
+            if drained.keys:
+                forget_drained(reader, way.scope.tables, taken)
+            seconds, rounds = time.monotonic() - began, rounds + 1
+            if seconds < budget / 4 or (seconds < budget / 2 and seconds > before / _SETTLED):
+                return rounds
+            if seconds > before:
+                context.tell(
+                    f"catching up does not gain: {drained.keys} keys took {seconds:.1f} s, before {before:.1f} s"
+                )
+            before = seconds
+            throttle(0)
+
+
+def compare_both(context: StepContext) -> Result:
+    """Source and target hold the same rows, at one moment while writers run. Raises RowsDiffer."""
+    way = Way.of(context)
+    way.take_over()
+    way.require_schema()
+    found = _compare(way)
+    _require_equal(context, found)
+    return {"rows": found.rows}
+
+
+def _compare(way: Way) -> Comparison:
+    """A snapshot of the source is drained to, and then compared with the target, which only the mover writes."""
+    total = len(way.scope.tables)
+    with way.source.open() as reader, way.target.open() as writer:
+        write_silently(writer)
+        make_room(writer, way.scope.tables)
+        with snapshot(reader) as taken:
+            drained = drain(reader, writer, way.scope, way.scope.tables)
+            found = compare(
+                reader, writer, way.scope,
+                done=lambda done: way.context.report(Progress("compare", done, total, "tables")),
+            )  # fmt: skip
+        if drained.keys:
+            forget_drained(reader, way.scope.tables, taken)
+    return found
+
+
+def _require_equal(context: StepContext, found: Comparison) -> None:
+    if not found.is_equal:
+        raise errors.RowsDiffer(run=context.run, differences="\n".join(map(str, found.differences[:_SHOWN])))
+
+
+# --- switch ---------------------------------------------------------------------------------------
+
+
+def switch(context: StepContext) -> Result:
+    """The tenant is at the target: placement, fences, write gap noted. Until then it is at the source."""
+    way = Way.of(context)
+    way.take_over()
+    if way.phase() == "moving":
+        way.require_schema()
+
+    def decide(moves: Moves) -> int:
+        return moves.switch(context.run, context.runner, changed_by=operator(), keep=_keep_for(context))
+
+    return _switch(way, decide, way.epoch + 1)
+
+
+def switch_back(context: StepContext) -> None:
+    """The tenant is at the source, with everything that was written since; or it is there still."""
+    way = Way.of(context)
+    way.take_over()
+    phase = way.phase()
+    if phase == "moving":
+        with way.source.open() as connection:  # a mover may have died with the flag closed
+            if not fence.is_open(connection, way.scope):
+                fence.open_for_writes(connection, way.scope)
+        return
+    if phase == "switched" and _was_never_opened(way):
+        switch(context)  # decided, but only the source has the newest rows
+    home = way.back()
+    if phase == "switched":
+        _catch_up(home)
+        _require_equal(context, _compare(home))
+    _switch(home, lambda moves: moves.switch_back(context.run, context.runner, changed_by=operator()), way.epoch + 2)
+
+
+def _was_never_opened(way: Way) -> bool:
+    """Whether the target has taken no write of the tenant yet, though the placement may say that it does."""
+    with way.target.open() as connection:
+        return not fence.is_open(connection, way.scope) and fence.epoch(connection, way.scope) == way.epoch
+
+
+def _switch(way: Way, decide: Callable[[Moves], int], epoch: int) -> Result:
+    """Tried until it is done: what is in the way is told, and what was captured meanwhile drained."""
+    context, tries, told = way.context, 0, ""
+    while True:
+        context.raise_if_stopped()
+        tries += 1
+        try:
+            with way.control(patience=way.write_gap) as moves:
+                done = Switch(
+                    way.scope, way.source, way.target, way.write_gap,
+                    decide=partial(decide, moves), gone_to=way.target.shard.name, epoch=epoch,
+                ).go()  # fmt: skip
+        except NotNow as error:
+            if str(error) != told:
+                context.tell(f"switch, try {tries}: {error}")
+            told = str(error)
+            context.rest(retry.pause(min(tries, 4)).total_seconds())
+            _catch_up(way)
+        else:
+            return _told(way, done, tries)
+
+
+def _told(way: Way, done: Switched, tries: int) -> Result:
+    gap = None if done.gap is None else round(done.gap * 1000, 1)
+    result = {"epoch": done.epoch, "gap_ms": gap, "keys": done.keys, "tries": tries}
+    with way.control() as moves:
+        moves.note_write_gap(way.context.run, result)
+    told = "not measured: the mover died in it" if gap is None else f"{gap} ms"
+    way.context.tell(f"{way.tenant} is on {way.target.shard.name} (epoch {done.epoch}); write gap {told}")
+    return result
+
+
+# --- prove, keep, clean ---------------------------------------------------------------------------
+
+
+def prove(context: StepContext) -> Result:
+    """The frozen source and the target hold the same rows but those written since: the certificate. Raises RowsDiffer."""
+    way = Way.of(context)
+    way.take_over()
+    found = certificate.make(way)
+    with way.control() as moves:
+        moves.note_certificate(context.run, found.as_dict())
+    _require_equal(context, found.comparison)
+    return {"rows": found.comparison.rows}
+
+
+def keep(context: StepContext) -> Result:
+    """The way back was open as long as it was to be."""
+    del context
+    return {}
+
+
+def _keep_for(context: StepContext) -> float:
+    return float(context.plan["keep_seconds"])
+
+
+def clean(context: StepContext) -> Result:
+    """No row of the tenant is at the source, nothing of the move on either shard. Only what the certificate vouches
+    for is deleted. Raises RowsDiffer."""
+    way = Way.of(context)
+    with way.source.open(claims=False) as connection:
+        is_there = capture.is_registered(connection, context.run)
+    removed = 0
+    if is_there:
+        way.take_over()
+        with way.control() as moves:
+            certificate.require(way, moves.move(context.run))
+        removed = _clear(way, way.source)
+    _take_away(way)
+    with way.control() as moves:
+        moves.end(context.run, context.runner, "kept")
+    return {"removed": removed}
+
+
+# --- small words ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def _throttle(way: Way) -> Iterator[Throttle]:
+    """By the limits of the configuration, and what operators have said of this move since."""
+    section = way.context.fleet.config.moves
+    usual = Limits(
+        section.bytes_per_second, section.active, section.lag.total_seconds() if section.lag else None, section.probe
+    )
+
+    def limits() -> Limits:
+        try:
+            with way.control() as moves:
+                return usual.changed(moves.move(way.context.run).throttle)
+        except errors.ControlUnavailable:
+            return usual
+
+    with way.source.open() as source, way.target.open() as target:
+        yield Throttle(way.context, limits, {way.source.shard.name: source, way.target.shard.name: target})
+
+
+KIND = Kind(
+    "move",
+    (
+        Step("capture", begin_capture, end_capture),
+        Step("copy", copy, undo_copy),
+        Step("catch up", catch_up),
+        Step("compare", compare_both),
+        Step("switch", switch, switch_back),
+        Step("prove", prove),
+        Step("keep", keep, approval="delete the tenant's rows at the source?", waits=_keep_for),
+        Step("clean", clean, final=True),
+    ),
+)

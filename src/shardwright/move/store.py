@@ -1,0 +1,141 @@
+"""The control database's table of moves. No other module names it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from shardwright import errors
+from shardwright.catalog.placement import move_placement
+from shardwright.pg.queries import load
+from shardwright.runs.board import Board
+
+OVER = ("kept", "undone")
+_queries = load(__package__, "store.sql")
+
+
+@dataclass(frozen=True)
+class Move:
+    """One move as it stands. `phase`: moving (the source takes writes), switched (the target does), returned (the
+    source again), and at the end kept or undone. `epoch` is the placement's at the start."""
+
+    run: int
+    tenant: str
+    source: str
+    target: str
+    epoch: int
+    phase: str
+    throttle: Mapping[str, Any]
+    write_gap: Mapping[str, Any] | None
+    certificate: Mapping[str, Any] | None
+    switched_at: datetime | None
+    keep_until: datetime | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything of it is left on a shard."""
+        return self.phase not in OVER
+
+    def as_dict(self) -> dict[str, Any]:
+        """The move as `--json` prints it."""
+        moments = {name: at.isoformat() if at else None for name, at in (
+            ("switched_at", self.switched_at), ("keep_until", self.keep_until)
+        )}  # fmt: skip
+        return {**vars(self), **moments}
+
+
+class Moves:
+    """The moves of one shard set, over a connection to the control database in autocommit."""
+
+    def __init__(self, connection: psycopg.Connection[Any], shard_set: str) -> None:
+        self._connection = connection
+        self._shard_set = shard_set
+
+    def create(self, run: int, tenant: str, source: str, target: str, epoch: int, throttle: Mapping[str, Any]) -> None:
+        """The run is the tenant's move. Raises MoveUnderWay."""
+        values = {
+            "run": run, "shard_set": self._shard_set, "tenant": tenant, "source": source, "target": target,
+            "epoch": epoch, "throttle": json.dumps(throttle),
+        }  # fmt: skip
+        try:
+            with self._connection.transaction():
+                self._connection.execute(_queries["create"], values)
+        except psycopg.errors.UniqueViolation:
+            present = self.of_tenant(tenant)
+            raise errors.MoveUnderWay(tenant=tenant, run=present.run if present else 0) from None
+
+    def move(self, run: int) -> Move:
+        """The move of that run. Raises NoSuchMove."""
+        row = self._connection.execute(_queries["move"], {"run": run, "shard_set": self._shard_set}).fetchone()
+        if row is None:
+            raise errors.NoSuchMove(what=f"run {run}")
+        return Move(*row)
+
+    def of_tenant(self, tenant: str) -> Move | None:
+        """The tenant's open move, else its last; None where it never had one."""
+        values = {"shard_set": self._shard_set, "tenant": tenant}
+        row = self._connection.execute(_queries["of_tenant"], values).fetchone()
+        return Move(*row) if row else None
+
+    def open(self) -> list[Move]:
+        """The moves that have something on a shard, the oldest first."""
+        return [Move(*row) for row in self._connection.execute(_queries["open"], {"shard_set": self._shard_set})]
+
+    def switch(self, run: int, runner: int, *, changed_by: str, keep: float) -> int:
+        """The tenant's placement is the target, the way back open for `keep` seconds; gives the epoch.
+
+        One transaction, guarded by the runner's number; done again it changes nothing. Raises Superseded,
+        PlacementChanged, NoSuchTenant.
+        """
+        move = self.move(run)
+        return self._place(run, runner, move.source, move.target, "moving", "switched", changed_by, {"keep": keep})
+
+    def switch_back(self, run: int, runner: int, *, changed_by: str) -> int:
+        """The tenant's placement is the source again; gives the epoch. Raises what `switch` raises."""
+        move = self.move(run)
+        return self._place(run, runner, move.target, move.source, "switched", "returned", changed_by, {})
+
+    def _place(
+        self, run: int, runner: int, here: str, there: str, before: str, after: str, by: str, values: Mapping[str, Any]
+    ) -> int:
+        with self._connection.transaction():
+            Board(self._connection, self._shard_set).hold(run, runner)
+            row = self._connection.execute(_queries["hold"], {"run": run}).fetchone()
+            assert row is not None  # noqa: S101 it was read a moment ago, and no move is ever deleted
+            phase, start = row
+            epoch = int(start) + (1 if after == "switched" else 2)
+            if phase == after:
+                return epoch
+            if phase != before:
+                raise AssertionError(f"move {run} is {phase}, and can't become {after}")
+            tenant = self.move(run).tenant
+            move_placement(
+                self._connection, self._shard_set, tenant, here, there,
+                expected_epoch=epoch - 1, changed_by=by, run=run,
+            )  # fmt: skip
+            query = "switched" if after == "switched" else "phase"
+            self._connection.execute(_queries[query], {"run": run, "phase": after, **values})
+        return epoch
+
+    def end(self, run: int, runner: int, phase: str) -> None:
+        """The move is over, `kept` or `undone`. Raises Superseded."""
+        with self._connection.transaction():
+            Board(self._connection, self._shard_set).hold(run, runner)
+            self._connection.execute(_queries["phase"], {"run": run, "phase": phase})
+
+    def set_throttle(self, run: int, throttle: Mapping[str, Any]) -> None:
+        """The move goes as fast as these values say, from its next part on."""
+        self._connection.execute(_queries["throttle"], {"run": run, "throttle": json.dumps(throttle)})
+
+    def note_write_gap(self, run: int, write_gap: Mapping[str, Any]) -> None:
+        """How long the tenant could not write."""
+        self._connection.execute(_queries["write_gap"], {"run": run, "write_gap": json.dumps(write_gap)})
+
+    def note_certificate(self, run: int, certificate: Mapping[str, Any]) -> None:
+        """The proof that both sides held the same rows at the switch."""
+        self._connection.execute(_queries["certificate"], {"run": run, "certificate": json.dumps(certificate)})

@@ -1,0 +1,42 @@
+-- name: create
+INSERT INTO shardwright.move (run, shard_set, tenant, source, target, epoch, throttle)
+VALUES (%(run)s, %(shard_set)s, %(tenant)s, %(source)s, %(target)s, %(epoch)s, %(throttle)s)
+
+-- name: move
+SELECT run, tenant, source, target, epoch, phase, throttle, write_gap, certificate, switched_at, keep_until
+FROM shardwright.move
+WHERE run = %(run)s AND shard_set = %(shard_set)s
+
+-- name: of_tenant
+-- The open one, else the last.
+SELECT run, tenant, source, target, epoch, phase, throttle, write_gap, certificate, switched_at, keep_until
+FROM shardwright.move
+WHERE shard_set = %(shard_set)s AND tenant = %(tenant)s
+ORDER BY phase IN ('kept', 'undone'), run DESC
+LIMIT 1
+
+-- name: open
+SELECT run, tenant, source, target, epoch, phase, throttle, write_gap, certificate, switched_at, keep_until
+FROM shardwright.move
+WHERE shard_set = %(shard_set)s AND phase NOT IN ('kept', 'undone')
+ORDER BY run
+
+-- name: hold
+SELECT phase, epoch FROM shardwright.move WHERE run = %(run)s FOR UPDATE
+
+-- name: switched
+UPDATE shardwright.move
+SET phase = 'switched', switched_at = clock_timestamp(), keep_until = clock_timestamp() + make_interval(secs => %(keep)s)
+WHERE run = %(run)s
+
+-- name: phase
+UPDATE shardwright.move SET phase = %(phase)s WHERE run = %(run)s
+
+-- name: throttle
+UPDATE shardwright.move SET throttle = throttle || %(throttle)s::jsonb WHERE run = %(run)s
+
+-- name: write_gap
+UPDATE shardwright.move SET write_gap = %(write_gap)s WHERE run = %(run)s
+
+-- name: certificate
+UPDATE shardwright.move SET certificate = %(certificate)s WHERE run = %(run)s

@@ -1,0 +1,162 @@
+"""The way of one move: its two shards with their sessions, what is moved, and the checks that hold before each step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import cached_property
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from shardwright import errors
+from shardwright.catalog.control import open_control
+from shardwright.catalog.tenants import require_tenants
+from shardwright.move.store import Moves
+from shardwright.pg import locks
+from shardwright.pg.connect import connect, milliseconds
+from shardwright.pg.fingerprint import Fingerprint, differences, fingerprint
+from shardwright.pg.tables import read_tables
+from shardwright.runs.fanout import SHARD_LOCK
+from shardwright.runs.kinds import StepContext
+from shardwright.shard import Shard
+from shardwright.transfer.graph import TableGraph
+from shardwright.transfer.place import table_graph
+from shardwright.transfer.scope import Scope
+from shardwright.transfer.sessions import Sessions
+
+_SHOWN = 5
+_LOCK_AGAIN = 0.5
+
+
+@dataclass(frozen=True)
+class Way:
+    """One move from `source` to `target`, for the runner of `context`."""
+
+    context: StepContext
+    source: Sessions
+    target: Sessions
+
+    @classmethod
+    def of(cls, context: StepContext) -> Way:
+        """The way that the run's plan names. Raises NoSuchShard."""
+        plan = context.plan
+        source, target = (_shard(context, str(plan[side])) for side in ("source", "target"))
+        return cls(
+            context,
+            Sessions(source, context.run, context.runner),
+            Sessions(target, context.run, context.runner),
+        )
+
+    @property
+    def tenant(self) -> str:
+        """The tenant's id."""
+        return str(self.context.plan["tenant"])
+
+    @property
+    def epoch(self) -> int:
+        """The placement's at the start."""
+        return int(self.context.plan["epoch"])
+
+    @property
+    def patience(self) -> timedelta:
+        """For how long anybody may wait behind us at a table's lock."""
+        return self.context.fleet.config.limits.lock_timeout
+
+    @property
+    def write_gap(self) -> timedelta:
+        """For how long the tenant's writers may be held up at a switch."""
+        return self.context.fleet.config.limits.write_gap
+
+    @property
+    def offline(self) -> bool:
+        """Whether the tenant's writers are shut out for the whole of it."""
+        return bool(self.context.plan.get("offline"))
+
+    @cached_property
+    def scope(self) -> Scope:
+        """What is moved, as the source's catalogs have it now."""
+        return Scope(self.context.run, self.tenant, self._graph)
+
+    @cached_property
+    def _graph(self) -> TableGraph:
+        with asking(self.source.shard) as connection:
+            tables = read_tables(connection, self.context.fleet.config.fleet.version_table)
+        return table_graph(tables, require_tenants(self.context.fleet.config))
+
+    def back(self) -> Way:
+        """The same way in the other direction."""
+        turned = replace(self, source=self.target, target=self.source)
+        turned.__dict__["scope"] = self.scope
+        return turned
+
+    def take_over(self) -> None:
+        """Nobody else works for this move, on either shard. Raises Superseded."""
+        self.source.take_over()
+        self.target.take_over()
+
+    def require_schema(self) -> None:
+        """Both schemas are what they were at the start. Raises SchemaChanged."""
+        for sessions in (self.source, self.target):
+            with asking(sessions.shard) as connection:
+                present = fingerprint(connection)
+            if present.digest != self.context.plan["fingerprints"][sessions.shard.name]:
+                raise errors.SchemaChanged(
+                    shard=sessions.shard.name, run=self.context.run, objects=self._changed(sessions.shard, present)
+                )
+
+    def _changed(self, shard: Shard, present: Fingerprint) -> str:
+        """What differs from the other side, which may have changed as well."""
+        other = self.target if shard == self.source.shard else self.source
+        with asking(other.shard) as connection:
+            found = differences(fingerprint(connection), present)
+        told = [f"{each.kind} {each.name}" for each in found[:_SHOWN]]
+        return ", ".join(told) + (" …" if len(found) > _SHOWN else "") or "both shards have changed alike"
+
+    def phase(self) -> str:
+        """How far the move is by the control database: moving, switched, returned. Raises ControlUnavailable."""
+        with self.control() as moves:
+            return moves.move(self.context.run).phase
+
+    @contextmanager
+    def control(self, *, patience: timedelta | None = None) -> Iterator[Moves]:
+        """The moves in the control database, where no statement takes longer than `patience`.
+
+        Raises ControlUnavailable.
+        """
+        with open_control(self.context.fleet.control, application_name="shardwright move") as connection:
+            if patience is not None:
+                limit = sql.Literal(f"{milliseconds(patience)}ms")
+                connection.execute(sql.SQL("SET statement_timeout = {}").format(limit))
+            yield Moves(connection, self.context.fleet.shard_set)
+
+    @contextmanager
+    def shard_lock(self, sessions: Sessions) -> Iterator[psycopg.Connection[Any]]:
+        """A session with the shard's lock: no rollout, reset or seeding begins meanwhile, nor is one under way.
+
+        Waits for whoever has it. Raises Stopped.
+        """
+        name = sessions.application_name
+        with connect(sessions.shard.url, application_name=name, settings={"client_encoding": "UTF8"}) as connection:
+            told = False
+            while not locks.acquire(connection, SHARD_LOCK):
+                if not told and (holder := locks.holder(connection, SHARD_LOCK)):
+                    self.context.tell(f"{sessions.shard.name}: waits for its lock, which {holder} has")
+                    told = True
+                self.context.rest(_LOCK_AGAIN)
+            yield connection
+
+
+@contextmanager
+def asking(shard: Shard) -> Iterator[psycopg.Connection[Any]]:
+    """A session that only reads catalogs."""
+    settings = {"lock_timeout": "2s", "statement_timeout": "60s", "client_encoding": "UTF8"}
+    with connect(shard.url, application_name="shardwright move plan", settings=settings) as connection:
+        yield connection
+
+
+def _shard(context: StepContext, name: str) -> Shard:
+    return context.fleet.select(name)[0]

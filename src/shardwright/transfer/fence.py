@@ -1,0 +1,96 @@
+"""The fence: whether a shard takes writes of the tenant, and the lock under which that changes.
+
+The flag is the `last_value` of a sequence, which every reader sees as it is now, whatever the age of his snapshot, and
+which survives a crash. Writers hold the lock shared from their first write to the end of their transaction. Measured
+against nine other designs; a flag in a table that is read by SELECT lost writes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from shardwright.pg.connect import milliseconds
+from shardwright.pg.queries import load
+from shardwright.transfer.scope import Scope
+
+LOCK_CLASS = 0x53574643  # of writers, shared, and of whoever changes the flag
+OPEN, CLOSED = 1, 2
+_queries = load(__package__, "fence.sql")
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A transaction that has written for the tenant and is still open; pid None where it is prepared."""
+
+    pid: int | None
+    seconds: float
+    query: str
+    name: str
+
+    def __str__(self) -> str:
+        if self.pid is None:
+            return f"the prepared transaction {self.name!r}, {self.seconds:.1f} s old"
+        name = f"{self.name}, " if self.name else ""
+        return f"pid {self.pid} ({name}in a transaction for {self.seconds:.1f} s: {self.query})"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The holder as `--json` prints it."""
+        return dict(vars(self))
+
+
+def is_open(connection: psycopg.Connection[Any], scope: Scope) -> bool:
+    """Whether the shard takes writes of the tenant."""
+    row = connection.execute(sql.SQL("SELECT last_value FROM {}").format(scope.fence)).fetchone()
+    return row is not None and row[0] == OPEN
+
+
+def open_for_writes(connection: psycopg.Connection[Any], scope: Scope) -> None:
+    """The shard takes writes of the tenant, durably."""
+    connection.execute(_set(scope, OPEN))
+
+
+def close_for_writes(
+    connection: psycopg.Connection[Any], scope: Scope, *, gone_to: str | None, epoch: int | None
+) -> None:
+    """The shard refuses writes of the tenant, and says where it is; durably. For the session that holds the lock:
+    it lives, so no writer can be under way."""
+    with connection.transaction():
+        values = {"move": scope.move, "gone_to": gone_to, "epoch": epoch}
+        connection.execute(_queries["say_where"], values)
+        connection.execute(_set(scope, CLOSED))
+
+
+def epoch(connection: psycopg.Connection[Any], scope: Scope) -> int | None:
+    """Since which epoch the tenant is elsewhere, as it was last written here."""
+    row = connection.execute(_queries["epoch"], {"move": scope.move}).fetchone()
+    return row[0] if row else None
+
+
+def lock(connection: psycopg.Connection[Any], scope: Scope, patience: timedelta) -> bool:
+    """Whether the session holds the lock alone; writers that come meanwhile wait behind it, for `patience` at most."""
+    connection.execute(sql.SQL("SET lock_timeout = {}").format(sql.Literal(f"{milliseconds(patience)}ms")))
+    try:
+        connection.execute(_queries["lock"], {"class": LOCK_CLASS, "move": scope.move})
+    except psycopg.errors.LockNotAvailable:
+        return False
+    return True
+
+
+def unlock(connection: psycopg.Connection[Any], scope: Scope) -> None:
+    """Writers go on, or are refused."""
+    connection.execute(_queries["unlock"], {"class": LOCK_CLASS, "move": scope.move})
+
+
+def holders(connection: psycopg.Connection[Any], scope: Scope) -> list[Holder]:
+    """Who has written for the tenant and has not ended yet, the oldest first."""
+    return [Holder(*row) for row in connection.execute(_queries["holders"], {"class": LOCK_CLASS, "move": scope.move})]
+
+
+def _set(scope: Scope, value: int) -> sql.Composed:
+    name = sql.Literal(scope.fence.as_string(None))
+    return sql.SQL("SELECT pg_catalog.setval({}::pg_catalog.regclass, {})").format(name, sql.Literal(value))

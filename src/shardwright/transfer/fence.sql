@@ -1,0 +1,25 @@
+-- name: say_where
+UPDATE shardwright.move SET gone_to = %(gone_to)s, epoch = %(epoch)s WHERE move = %(move)s
+
+-- name: epoch
+SELECT epoch FROM shardwright.move WHERE move = %(move)s
+
+-- name: lock
+SELECT pg_catalog.pg_advisory_lock(%(class)s, %(move)s)
+
+-- name: unlock
+SELECT pg_catalog.pg_advisory_unlock(%(class)s, %(move)s)
+
+-- name: holders
+-- A prepared transaction keeps its locks without a process.
+SELECT lock.pid,
+       coalesce(extract('epoch' FROM clock_timestamp() - coalesce(activity.xact_start, prepared.prepared)), 0)::float,
+       coalesce(left(activity.query, 200), ''),
+       coalesce(activity.application_name, prepared.gid, '')
+FROM pg_catalog.pg_locks AS lock
+LEFT JOIN pg_catalog.pg_stat_activity AS activity ON activity.pid = lock.pid
+LEFT JOIN pg_catalog.pg_prepared_xacts AS prepared ON '-1/' || prepared.transaction::text = lock.virtualtransaction
+WHERE lock.locktype = 'advisory' AND lock.classid = %(class)s::oid AND lock.objid = %(move)s::oid AND lock.objsubid = 2
+  AND lock.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+  AND lock.granted AND lock.mode = 'ShareLock'
+ORDER BY 2 DESC

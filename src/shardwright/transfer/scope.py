@@ -1,0 +1,220 @@
+"""What one transfer moves: a tenant's tables with their keys and columns, and the names of what it makes for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from psycopg import sql
+
+from shardwright.pg.tables import Column, Table, TableName
+from shardwright.transfer.graph import PlacedTable, TableGraph
+from shardwright.transfer.rows import rows_of_tenant, rows_with_tenant
+
+SCHEMA = "shardwright"
+# Types whose equal values have equal images, and so may be hashed as they are; all others by their text.
+_HASHED_AS_THEY_ARE = frozenset(
+    {
+        "smallint", "integer", "bigint", "boolean", "uuid", "date", "bytea", "text", "character varying",
+        "timestamp without time zone", "timestamp with time zone", "time without time zone",
+    }
+)  # fmt: skip
+_TEXTS = frozenset({"text", "character varying"})
+
+
+@dataclass(frozen=True)
+class MovedTable:
+    """One table of tenants in transfer `move`: its place in the copy order, and the columns that name a row.
+
+    A table without a key is brought over whole whenever a row of it has changed.
+    """
+
+    move: int
+    number: int
+    placed: PlacedTable
+    key: tuple[Column, ...]
+    graph: TableGraph = field(repr=False)
+    tenant: sql.Composable = field(repr=False)
+
+    @property
+    def table(self) -> Table:
+        """The table, at the top of its partitions."""
+        return self.placed.table
+
+    @property
+    def name(self) -> TableName:
+        """Its name."""
+        return self.placed.table.name
+
+    @property
+    def shown(self) -> str:
+        """Its name for people."""
+        return self.graph.catalog.shown(self.name)
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether a row says by itself whose it is."""
+        return self.placed.way.key is not None
+
+    @cached_property
+    def copied(self) -> tuple[Column, ...]:
+        """The columns that travel; generated ones are made anew."""
+        return tuple(column for column in self.table.columns if column.generated is None)
+
+    @property
+    def format(self) -> sql.SQL:
+        """How rows travel: text where the binary form would mean something else there."""
+        return sql.SQL("BINARY" if all(column.is_portable for column in self.copied) else "TEXT")
+
+    @property
+    def key_format(self) -> sql.SQL:
+        """The same for keys alone."""
+        return sql.SQL("BINARY" if all(column.is_portable for column in self.key) else "TEXT")
+
+    # --- names of what the transfer makes on a shard --------------------------------------------
+
+    @property
+    def queue(self) -> sql.Identifier:
+        """The keys of rows that have changed."""
+        return sql.Identifier(SCHEMA, f"queue_{self.move}_{self.number}")
+
+    @property
+    def list(self) -> sql.Identifier:
+        """The keys of all rows that are to be copied, numbered."""
+        return sql.Identifier(SCHEMA, f"keys_{self.move}_{self.number}")
+
+    @property
+    def capture(self) -> sql.Identifier:
+        """The function of its triggers."""
+        return sql.Identifier(SCHEMA, f"capture_{self.move}_{self.number}")
+
+    @property
+    def drained(self) -> sql.Identifier:
+        """On the target, for the length of a transaction: the keys that are being made equal."""
+        return sql.Identifier("pg_temp", f"drained_{self.number}")
+
+    # --- fragments ------------------------------------------------------------------------------
+
+    def mine(self, row: str = "r") -> sql.Composable:
+        """A condition: the row is the tenant's."""
+        return rows_of_tenant(self.graph, self.name, self.tenant, row=row)
+
+    def known(self, row: str = "r") -> sql.Composable:
+        """A condition: the row is some tenant's."""
+        return rows_with_tenant(self.graph, self.name, row=row)
+
+    def columns(self, row: str = "r") -> sql.Composable:
+        """The columns that travel, of `row`."""
+        return sql.SQL(", ").join(sql.Identifier(row, column.name) for column in self.copied)
+
+    @property
+    def target_columns(self) -> sql.Composable:
+        """The same, for COPY … FROM."""
+        return sql.SQL(", ").join(sql.Identifier(column.name) for column in self.copied)
+
+    @property
+    def keys(self) -> sql.Composable:
+        """The key's columns as the transfer's own tables call them: k1, k2, …"""
+        return sql.SQL(", ").join(sql.Identifier(name) for name, _ in self.numbered_key())
+
+    def key_of(self, row: str) -> sql.Composable:
+        """The key's columns of a row of the table."""
+        return sql.SQL(", ").join(sql.Identifier(row, column.name) for column in self.key)
+
+    def key_as_numbered(self, row: str) -> sql.Composable:
+        """The key's columns of a row of the table, under the transfer's own names."""
+        return sql.SQL(", ").join(
+            sql.SQL("{} AS {}").format(sql.Identifier(row, column.name), sql.Identifier(name))
+            for name, column in self.numbered_key()
+        )
+
+    def is_row(self, row: str, key: str) -> sql.Composable:
+        """A condition: the row of the table is the one that `key`, of a table of ours, names."""
+        return sql.SQL(" AND ").join(
+            sql.SQL("{} {} {}").format(
+                sql.Identifier(row, column.name), sql.SQL(column.equality), sql.Identifier(key, name)
+            )
+            for name, column in self.numbered_key()
+        )
+
+    def numbered_key(self) -> Iterator[tuple[str, Column]]:
+        """Each column of the key with its name in the transfer's own tables."""
+        for number, column in enumerate(self.key, 1):
+            yield f"k{number}", column
+
+    def hash_of(self, row: str = "r") -> sql.Composable:
+        """A 64-bit hash of the whole row, the same on every server for the same values, generated columns and all.
+
+        Values that PostgreSQL takes for equal though they are not the same (numeric 1.0 and 1.00, -0.0, jsonb) are
+        hashed by their text.
+        """
+        values = sql.SQL(", ").join(_hashed(row, column) for column in self.table.columns)
+        return sql.SQL("pg_catalog.hash_record_extended(ROW({}), 0)").format(values)
+
+
+def _hashed(row: str, column: Column) -> sql.Composable:
+    name = sql.Identifier(row, column.name)
+    base = column.type.partition("(")[0]
+    if base not in _HASHED_AS_THEY_ARE:
+        return sql.SQL('{}::pg_catalog.text COLLATE "C"').format(name)
+    return sql.SQL('{} COLLATE "C"').format(name) if base in _TEXTS else name
+
+
+@dataclass(frozen=True)
+class Scope:
+    """One tenant in transfer `move`; its tables parents first."""
+
+    move: int
+    tenant: str
+    graph: TableGraph = field(repr=False)
+
+    @cached_property
+    def tables(self) -> tuple[MovedTable, ...]:
+        """The tables of tenants, each after those that say whose its rows are."""
+        literal = sql.Literal(self.tenant)
+        names = sorted(
+            (name for group in self.graph.copy_order for name in group),
+            key=lambda name: (self._group(name), self._depth(name), name),
+        )
+        placed = (self.graph[name] for name in names)
+        return tuple(
+            MovedTable(self.move, number, each, key_columns(each.table), self.graph, literal)
+            for number, each in enumerate(placed)
+        )
+
+    def _group(self, name: TableName) -> int:
+        return next(place for place, group in enumerate(self.graph.copy_order) if name in group)
+
+    def _depth(self, name: TableName) -> int:
+        """How many steps it is to a tenant key. Ways never go in a circle."""
+        return max(
+            (1 + self._depth(self.graph[step.table].table.name) for step in self.graph[name].way.steps), default=0
+        )
+
+    @property
+    def fence(self) -> sql.Identifier:
+        """The sequence that is the flag."""
+        return sql.Identifier(SCHEMA, f"fence_{self.move}")
+
+    @property
+    def admission(self) -> sql.Identifier:
+        """The function that lets a writer of the tenant pass, or refuses it."""
+        return sql.Identifier(SCHEMA, f"pass_{self.move}")
+
+    @property
+    def copied(self) -> sql.Identifier:
+        """On the target: which parts of which table are there."""
+        return sql.Identifier(SCHEMA, f"copied_{self.move}")
+
+
+def key_columns(table: Table) -> tuple[Column, ...]:
+    """The columns that name a row: the primary key, else a unique key of columns that are never null; else none."""
+    if table.primary_key:
+        return table.primary_key
+    for unique in table.uniques:
+        columns = tuple(table.column(name) for name in unique.columns)
+        is_whole = not (unique.is_partial or unique.has_expressions or unique.is_deferrable)
+        if columns and is_whole and all(column.is_not_null for column in columns):
+            return columns
+    return ()

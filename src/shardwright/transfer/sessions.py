@@ -1,0 +1,95 @@
+"""The sessions of one transfer on one shard: how they are set, claimed by the runner, and taken from a predecessor."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from shardwright.pg.connect import connect, milliseconds
+from shardwright.pg.queries import load
+from shardwright.runs.board import Superseded
+from shardwright.shard import Shard
+
+MARK = "shardwright.mover"  # the setting by which triggers know the mover's own writes
+_queries = load(__package__, "sessions.sql")
+# Text means the same on both sides; plans go by indexes, since the tables of ours have no statistics.
+_SETTINGS = {
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "lc_monetary": "C",
+    "client_encoding": "UTF8",
+    "jit": "off",
+    "random_page_cost": "1.1",
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "15min",
+    "synchronous_commit": "on",
+}
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """Makes the sessions of transfer `move` on `shard` for the runner of that number."""
+
+    shard: Shard
+    move: int
+    runner: int
+    nonce: str = field(default_factory=lambda: secrets.token_hex(3))
+
+    @property
+    def application_name(self) -> str:
+        """By which its sessions are found on the server."""
+        return f"shardwright move {self.move}.{self.runner}.{self.nonce}"
+
+    def open(self, *, settings: Mapping[str, str] | None = None, claims: bool = True) -> psycopg.Connection[Any]:
+        """A session in autocommit, marked as the mover's; with `claims` only while this runner has the transfer.
+
+        Raises Superseded, psycopg.OperationalError.
+        """
+        connection = connect(
+            self.shard.url,
+            application_name=self.application_name,
+            settings={**_SETTINGS, MARK: str(self.move), **(settings or {})},
+        )
+        try:
+            connection.prepare_threshold = None
+            if claims:
+                self._claim(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def take_over(self) -> None:
+        """Nobody else works for this transfer on the shard: sessions of earlier runners, and of earlier tries, are
+        ended, and new ones of theirs are refused. Raises Superseded."""
+        with self.open() as connection:
+            values = {"prefix": f"shardwright move {self.move}.%", "own": self.application_name}
+            connection.execute(_queries["end_others"], values)
+
+    def _claim(self, connection: psycopg.Connection[Any]) -> None:
+        values = {"move": self.move, "runner": self.runner}
+        if connection.execute(_queries["claim"], values).fetchone() is None:
+            raise Superseded(f"transfer {self.move} is in other hands on {self.shard.name}")
+
+
+def short_lock(seconds: timedelta) -> sql.Composed:
+    """SET LOCAL, so that nobody waits behind us for longer."""
+    return sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{milliseconds(seconds)}ms"))
+
+
+def write_silently(connection: psycopg.Connection[Any]) -> bool:
+    """The session's writes fire no trigger and check no foreign key; False where its role may not set that."""
+    try:
+        connection.execute("SET session_replication_role = replica")
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    return True

@@ -1,0 +1,124 @@
+"""The switch: the shard that takes the tenant's writes changes, within a bounded write gap.
+
+Under the lock that keeps writers out: the last drain; where the tenant went is written and the flag closed, by the very
+session that holds the lock, so that it can't have been lost; then `decide`, the point of no return; then the other
+shard's flag is opened, and the lock given back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from shardwright.errors import ControlUnavailable
+from shardwright.pg.connect import milliseconds
+from shardwright.transfer import fence
+from shardwright.transfer.drain import NotEqual, drain, make_room, snapshot
+from shardwright.transfer.scope import Scope
+from shardwright.transfer.sessions import Sessions, write_silently
+
+LOCK_PATIENCE = timedelta(milliseconds=200)  # below deadlock_timeout: a circle of waiting costs the mover a try
+Decide = Callable[[], int]
+
+
+@dataclass(frozen=True)
+class Switched:
+    """The write gap in seconds, None where it was made by a mover that died before it could tell; keys drained in it."""
+
+    epoch: int
+    gap: float | None
+    keys: int
+
+
+class NotNow(Exception):
+    """The switch was given up before anything had changed; writers go on where they were. Later may be better."""
+
+    def __init__(self, reason: str, holders: list[fence.Holder] | None = None) -> None:
+        in_the_way = "; in the way: " + ", ".join(map(str, holders)) if holders else ""
+        super().__init__(f"{reason}{in_the_way}")
+
+
+@dataclass(frozen=True)
+class Switch:
+    """From `source` to `target`, for the tenant of `scope`.
+
+    `decide` moves the placement and gives the new epoch; done again it gives the same. What it raises gives the
+    switch up, unless it is Superseded: whoever has taken over decides then.
+    """
+
+    scope: Scope
+    source: Sessions
+    target: Sessions
+    budget: timedelta
+    decide: Decide
+    gone_to: str
+    epoch: int
+
+    def go(self) -> Switched:
+        """The target takes the tenant's writes, the source refuses them. Raises NotNow, psycopg.Error."""
+        with self.target.open(settings={"statement_timeout": f"{milliseconds(self.budget)}ms"}) as there:
+            if fence.is_open(there, self.scope):  # a mover that died had come to its end
+                return Switched(self.epoch, None, 0)
+            write_silently(there)
+            make_room(there, self.scope.tables)
+            with self.source.open(settings=self._short_lived()) as here, self.source.open() as watch:
+                return self._go(here, watch, there)
+
+    def _short_lived(self) -> dict[str, str]:
+        """A mover that sleeps with the lock in hand loses it: the tenant's writers go on."""
+        least = f"{max(2 * milliseconds(self.budget), 2000)}ms"
+        return {"idle_session_timeout": least, "idle_in_transaction_session_timeout": least}
+
+    def _go(self, here: Any, watch: Any, there: Any) -> Switched:
+        patience = min(LOCK_PATIENCE, self.budget / 2)
+        long = [each for each in fence.holders(watch, self.scope) if each.seconds > patience.total_seconds()]
+        if long:
+            raise NotNow("a transaction of the tenant is open for long", long)
+        here.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(f"{milliseconds(self.budget)}ms")))
+        began = time.monotonic()
+        if not fence.lock(here, self.scope, patience):
+            raise NotNow(
+                f"its writers did not end within {milliseconds(patience)} ms", fence.holders(watch, self.scope)
+            )
+        keys = self._last_drain(here, there, began)
+        fence.close_for_writes(here, self.scope, gone_to=self.gone_to, epoch=self.epoch)
+        self._decide(here)
+        fence.open_for_writes(there, self.scope)
+        fence.unlock(here, self.scope)
+        return Switched(self.epoch, time.monotonic() - began, keys)
+
+    def _last_drain(self, here: Any, there: Any, began: float) -> int:
+        try:
+            with snapshot(here):  # taken after the lock was granted: it sees all that its holders have committed
+                keys = drain(here, there, self.scope, self.scope.tables, checks=True).keys
+        except psycopg.errors.QueryCanceled:
+            raise NotNow("the last drain took longer than the write gap allows") from None
+        except NotEqual as error:
+            raise NotNow(str(error)) from None
+        if time.monotonic() - began > self.budget.total_seconds():
+            raise NotNow(f"the last drain took {time.monotonic() - began:.3f} s, longer than the write gap allows")
+        return keys
+
+    def _decide(self, here: Any) -> None:
+        """Whether the decision was made may be unknown: the source takes writes again, the target does not yet, and
+        the next try finds out."""
+        try:
+            epoch = self.decide()
+        except (psycopg.OperationalError, psycopg.errors.QueryCanceled, ControlUnavailable) as error:
+            self._reopen(here)
+            raise NotNow(f"the control database did not answer: {error}") from error
+        except Exception:
+            self._reopen(here)
+            raise
+        if epoch != self.epoch:
+            raise AssertionError(f"epoch {epoch} was decided where {self.epoch} was expected")
+
+    def _reopen(self, here: Any) -> None:
+        fence.open_for_writes(here, self.scope)
+        fence.unlock(here, self.scope)
