@@ -111,7 +111,7 @@ def _main() -> None:
     for variable, number in (("SW_DIES", signal.SIGKILL), ("SW_STOPS", signal.SIGSTOP)):
         if point := os.environ.get(variable):
             at(point, number)
-    fleets.KINDS = KINDS  # type: ignore[assignment]
+    fleets.KINDS = KINDS
     fleet = fleets.Fleet.from_config()
     with stop_on_signals(StopRequest()) as stop:
         if len(sys.argv) > 2:

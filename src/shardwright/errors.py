@@ -681,8 +681,8 @@ class NotSwitched(Refused):
     tenant: str
     asked: str
     phase: str
-    fact = "the move of tenant {tenant!r} is {phase}: there is nothing to {asked}"
-    cure = "shardwright move status {tenant}"
+    fact = "the move of tenant {tenant!r} is {phase}, and can't {asked}"
+    cure = "shardwright move status {tenant}; once it is switched: shardwright move finish, or: shardwright move undo"
 
 
 @dataclass(eq=False)

@@ -33,13 +33,22 @@ from shardwright.migration.plan import Plan
 from shardwright.migration.rehearse import Rehearsal
 from shardwright.migration.render import render
 from shardwright.migration.trial import require_feasible
+from shardwright.move import operate
+from shardwright.move import start as starting
+from shardwright.move import steps as moving
+from shardwright.move.certificate import Certificate
+from shardwright.move.operate import MoveStatus
+from shardwright.move.start import MovePlan
+from shardwright.move.store import Move
 from shardwright.runs.board import Board, DurableRun, Places, RunEvent, StepRecord, WorkerSeen
 from shardwright.runs.eta import Eta, eta
 from shardwright.runs.events import Listener, ignore
+from shardwright.runs.follow import following
+from shardwright.runs.kinds import Kind
 from shardwright.runs.results import RunResult, ShardResult
 from shardwright.runs.stopping import StopRequest
 from shardwright.runs.store import Ledger, Run, operator
-from shardwright.runs.workers import Worker, WorkerLimits
+from shardwright.runs.workers import Worker, WorkerLimits, carry_here
 from shardwright.shard import Shard
 from shardwright.testdata import dev
 from shardwright.testdata import reset as resets
@@ -51,7 +60,8 @@ RollbackOptions = rollbacks.RollbackOptions
 ResetOptions = resets.ResetOptions
 SeedOptions = seeds.SeedOptions
 OnFailure = rollout.OnFailure
-KINDS = (detached.KIND,)  # of durable runs, that a worker can carry
+MoveOptions = starting.MoveOptions
+KINDS: tuple[Kind, ...] = (detached.KIND, moving.KIND)  # of durable runs, that a worker can carry
 
 
 class Fleet:
@@ -333,6 +343,92 @@ class Fleet:
     def verify_tenants(self) -> Comparison:
         """Whether every tenant is on exactly one shard, and the directory says which; changes nothing."""
         return directory.verify(self.resolved)
+
+    # --- moves --------------------------------------------------------------------------------
+
+    def plan_move(self, tenant: str, options: MoveOptions) -> MovePlan:
+        """What a move of `tenant` would do; changes nothing. Raises NoSuchTenant, NoSuchShard, UsageError."""
+        return starting.plan_move(self.resolved, tenant, options)
+
+    def start_move(self, tenant: str, options: MoveOptions) -> int:
+        """The move is in the queue, for whichever worker is free; gives its run. Raises MoveUnderWay, MoveRefused."""
+        return starting.start_move(self._for_acting, self.plan_move(tenant, options))
+
+    def move(
+        self,
+        tenant: str,
+        to: str,
+        *,
+        keep: timedelta | str | None = None,
+        streams: int | None = None,
+        bytes_per_second: int | None = None,
+        offline: bool = False,
+        allow: Sequence[str] = (),
+        stop: StopRequest | None = None,
+        tell: Callable[[RunEvent], None] = lambda _: None,
+    ) -> MoveStatus:
+        """The tenant is on shard `to`, carried there by this process; the way back is open for `keep` (zero: not at all).
+
+        Raises NoSuchTenant, NoSuchShard, MoveUnderWay, MoveRefused; the tenant has not been touched then. Else see the
+        status: a move that is parked says why, and the tenant works on where it is.
+        """
+        options = MoveOptions(to, _duration(keep), streams, bytes_per_second, offline, tuple(allow))
+        return self.carry_move(tenant, self.start_move(tenant, options), stop=stop, tell=tell)
+
+    def moves(self) -> list[MoveStatus]:
+        """The moves that are not at their end."""
+        return operate.open_moves(self.resolved) if self._has_control else []
+
+    def move_status(self, tenant: str) -> MoveStatus:
+        """The tenant's open move, else its last. Raises NoSuchMove."""
+        if not self._has_control:
+            raise errors.NoSuchMove(what=f"tenant {tenant!r}")
+        return operate.status_of(self.resolved, tenant)
+
+    def undo_move(
+        self, tenant: str, *, stop: StopRequest | None = None, tell: Callable[[RunEvent], None] = lambda _: None
+    ) -> MoveStatus:
+        """The tenant is back at the source, with everything that was written since; nothing of the move is left.
+
+        Raises NoSuchMove, NotSwitched, TooLate.
+        """
+        return self.carry_move(tenant, operate.ask_undo(self._for_acting, tenant), stop=stop, tell=tell)
+
+    def cancel_move(
+        self, tenant: str, *, stop: StopRequest | None = None, tell: Callable[[RunEvent], None] = lambda _: None
+    ) -> MoveStatus:
+        """`undo_move` for a move that is not switched yet; refuses to take back one that is."""
+        return self.carry_move(tenant, operate.ask_cancel(self._for_acting, tenant), stop=stop, tell=tell)
+
+    def finish_move(
+        self, tenant: str, *, stop: StopRequest | None = None, tell: Callable[[RunEvent], None] = lambda _: None
+    ) -> MoveStatus:
+        """The source is cleaned, and the way back closed. Raises NoSuchMove, NotSwitched."""
+        return self.carry_move(tenant, operate.ask_finish(self._for_acting, tenant), stop=stop, tell=tell)
+
+    def verify_move(self, tenant: str) -> Certificate:
+        """Both sides of a switched move compared anew; changes nothing. Raises NoSuchMove, NotSwitched."""
+        return operate.verify_move(self.resolved, tenant)
+
+    def throttle_move(self, tenant: str, limits: Mapping[str, Any]) -> Move:
+        """An open move keeps to these limits from its next part on. Raises NoSuchMove."""
+        return operate.set_throttle(self._for_acting, tenant, limits)
+
+    def carry_move(
+        self,
+        tenant: str,
+        run: int,
+        *,
+        stop: StopRequest | None = None,
+        tell: Callable[[RunEvent], None] = lambda _: None,
+    ) -> MoveStatus:
+        """The tenant's move, `run`, is carried by this process until it can't go on by itself."""
+        fleet, section = self.resolved, self.config.runs
+        last = max((event.id for event in self.events(run)), default=0)
+        limits = WorkerLimits(1, Places(section.at_once, section.per_host), section.time_to_live.total_seconds())
+        with following(lambda after: self.events(run, after=after), tell, after=last):
+            carry_here(self._connect_to_act, fleet, KINDS, limits, run, stop=stop or StopRequest())
+        return self.move_status(tenant)
 
     # --- shards and ledger --------------------------------------------------------------------
 

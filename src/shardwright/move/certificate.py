@@ -1,4 +1,4 @@
-"""The certificate: that source and target held the same rows at the switch, and that the source's are what they were."""
+"""The certificate: source and target held the same rows at the switch, and the source's are what they were then."""
 
 from __future__ import annotations
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-
-import psycopg
 
 from shardwright import errors
 from shardwright.catalog.control import open_control, read_control
@@ -15,7 +13,7 @@ from shardwright.catalog.placement import Placement, find
 from shardwright.catalog.tenants import require_tenants
 from shardwright.config import FleetConfig
 from shardwright.move.steps import KIND
-from shardwright.move.store import Move, Moves
+from shardwright.move.store import Moves
 from shardwright.move.way import asking
 from shardwright.pg.fingerprint import fingerprint
 from shardwright.pg.tables import read_tables
@@ -54,6 +52,11 @@ class MovePlan:
     options: MoveOptions
     hosts: tuple[str, ...] = ()
     graph: TableGraph | None = field(default=None, repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as `--json` prints it."""
+        names = ("tenant", "source", "target", "epoch")
+        return {**{name: getattr(self, name) for name in names}, "rows": dict(self.rows)}
 
     def as_data(self, fleet: FleetConfig) -> dict[str, Any]:
         """The plan as the run keeps it."""
@@ -118,14 +121,3 @@ def _shard(fleet: FleetConfig, name: str) -> Shard:
             return shard
     fleet.select(name)
     raise errors.UsageError(reason=f"{name!r} is not the name of one shard", help="shardwright shards")
-
-
-def find_move(connection: psycopg.Connection[Any], shard_set: str, tenant: str) -> Move:
-    """The tenant's open move, else its last. Raises NoSuchMove."""
-    found = Moves(connection, shard_set).of_tenant(tenant)
-    if found is None:
-        raise errors.NoSuchMove(what=f"tenant {tenant!r}")
-    return found
-
-
-__all__: Sequence[str] = ("MoveOptions", "MovePlan", "find_move", "plan_move", "start_move")

@@ -252,7 +252,10 @@ def _told(way: Way, done: Switched, tries: int) -> Result:
 
 
 def prove(context: StepContext) -> Result:
-    """The frozen source and the target hold the same rows but those written since: the certificate. Raises RowsDiffer."""
+    """The certificate: the frozen source and the target hold the same rows, but for those written since.
+
+    Raises RowsDiffer.
+    """
     way = Way.of(context)
     way.take_over()
     found = certificate.make(way)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -92,40 +93,44 @@ class Moves:
         One transaction, guarded by the runner's number; done again it changes nothing. Raises Superseded,
         PlacementChanged, NoSuchTenant.
         """
-        move = self.move(run)
-        return self._place(run, runner, move.source, move.target, "moving", "switched", changed_by, {"keep": keep})
+        with self._held(run, runner) as move:
+            epoch = move.epoch + 1
+            if move.phase != "switched":
+                self._require_phase(move, "moving")
+                self._place(move, move.source, move.target, epoch - 1, changed_by)
+                self._connection.execute(_queries["switched"], {"run": run, "keep": keep})
+        return epoch
 
     def switch_back(self, run: int, runner: int, *, changed_by: str) -> int:
         """The tenant's placement is the source again; gives the epoch. Raises what `switch` raises."""
-        move = self.move(run)
-        return self._place(run, runner, move.target, move.source, "switched", "returned", changed_by, {})
+        with self._held(run, runner) as move:
+            epoch = move.epoch + 2
+            if move.phase != "returned":
+                self._require_phase(move, "switched")
+                self._place(move, move.target, move.source, epoch - 1, changed_by)
+                self._connection.execute(_queries["phase"], {"run": run, "phase": "returned"})
+        return epoch
 
-    def _place(
-        self, run: int, runner: int, here: str, there: str, before: str, after: str, by: str, values: Mapping[str, Any]
-    ) -> int:
+    @contextmanager
+    def _held(self, run: int, runner: int) -> Iterator[Move]:
+        """The move, in these hands until the transaction ends. Raises Superseded."""
         with self._connection.transaction():
             Board(self._connection, self._shard_set).hold(run, runner)
-            row = self._connection.execute(_queries["hold"], {"run": run}).fetchone()
-            assert row is not None  # noqa: S101 it was read a moment ago, and no move is ever deleted
-            phase, start = row
-            epoch = int(start) + (1 if after == "switched" else 2)
-            if phase == after:
-                return epoch
-            if phase != before:
-                raise AssertionError(f"move {run} is {phase}, and can't become {after}")
-            tenant = self.move(run).tenant
-            move_placement(
-                self._connection, self._shard_set, tenant, here, there,
-                expected_epoch=epoch - 1, changed_by=by, run=run,
-            )  # fmt: skip
-            query = "switched" if after == "switched" else "phase"
-            self._connection.execute(_queries[query], {"run": run, "phase": after, **values})
-        return epoch
+            yield self.move(run)
+
+    def _require_phase(self, move: Move, phase: str) -> None:
+        if move.phase != phase:
+            raise AssertionError(f"move {move.run} is {move.phase}, and not {phase}")
+
+    def _place(self, move: Move, here: str, there: str, epoch: int, changed_by: str) -> None:
+        move_placement(
+            self._connection, self._shard_set, move.tenant, here, there,
+            expected_epoch=epoch, changed_by=changed_by, run=move.run,
+        )  # fmt: skip
 
     def end(self, run: int, runner: int, phase: str) -> None:
         """The move is over, `kept` or `undone`. Raises Superseded."""
-        with self._connection.transaction():
-            Board(self._connection, self._shard_set).hold(run, runner)
+        with self._held(run, runner):
             self._connection.execute(_queries["phase"], {"run": run, "phase": phase})
 
     def set_throttle(self, run: int, throttle: Mapping[str, Any]) -> None:

@@ -21,9 +21,6 @@ FROM shardwright.move
 WHERE shard_set = %(shard_set)s AND phase NOT IN ('kept', 'undone')
 ORDER BY run
 
--- name: hold
-SELECT phase, epoch FROM shardwright.move WHERE run = %(run)s FOR UPDATE
-
 -- name: switched
 UPDATE shardwright.move
 SET phase = 'switched', switched_at = clock_timestamp(), keep_until = clock_timestamp() + make_interval(secs => %(keep)s)

@@ -75,7 +75,7 @@ class Step:
     `do` may be called again after it has begun, or even ended, and gives what later steps want to know (JSON).
     `undo` takes it back, wherever it had come to, and may be called again too; None where there is nothing to take
     back. `final`: from its begin on the run only goes forward. `approval`: the question that an operator answers
-    with `runs approve` before it is begun; `waits` gives for how many seconds it is waited for, when the clock approves.
+    with `runs approve` before it is begun; `waits`: for how many seconds, after which the clock approves.
     """
 
     name: str

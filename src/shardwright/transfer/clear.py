@@ -41,7 +41,7 @@ def clear(
 
 
 def _batches(connection: psycopg.Connection[Any], table: MovedTable, context: StepContext) -> Any:
-    """The keys are listed once: asked for batch by batch, the server would walk over everybody's rows again each time."""
+    """The keys are listed once: asked for batch by batch, the server would walk over everybody's rows each time."""
     if not table.key:
         yield connection.execute(
             sql.SQL("DELETE FROM {} AS r WHERE {}").format(table.table.source, table.mine())
@@ -50,7 +50,8 @@ def _batches(connection: psycopg.Connection[Any], table: MovedTable, context: St
     listed = sql.Identifier("pg_temp", f"cleared_{table.number}")
     connection.execute(
         sql.SQL(
-            "CREATE TEMPORARY TABLE {} AS SELECT pg_catalog.row_number() OVER (ORDER BY {}) AS n, {} FROM {} AS r WHERE {}"
+            "CREATE TEMPORARY TABLE {} AS SELECT pg_catalog.row_number() OVER (ORDER BY {}) AS n, {} "
+            "FROM {} AS r WHERE {}"
         ).format(
             sql.Identifier(f"cleared_{table.number}"), table.key_of("r"), table.key_as_numbered("r"),
             table.table.source, table.mine(),

@@ -210,7 +210,8 @@ def _rows(
     connection: psycopg.Connection[Any], table: MovedTable, out: sql.Composable | None, buckets: list[int]
 ) -> Any:
     texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier("r", column.name)) for column in table.key)
-    query = sql.SQL("SELECT ROW({})::text, {} FROM {} AS r WHERE {} AND {} AND {} = ANY ({}::bigint[]) LIMIT 10000").format(
+    query = sql.SQL("SELECT ROW({})::text, {} FROM {} AS r "
+        "WHERE {} AND {} AND {} = ANY ({}::bigint[]) LIMIT 10000").format(
         texts, table.hash_of(), table.table.source, table.mine(), _without(table, out), _bucket(table),
         sql.Literal(buckets[:50]),
     )  # fmt: skip

@@ -63,8 +63,8 @@ def captured(source: psycopg.Connection[Any], scope: Scope) -> Captured:
         for table in scope.tables
     )
     query = sql.SQL(
-        "SELECT number, keys, extract('epoch' FROM pg_catalog.clock_timestamp() - at)::float FROM ({}) AS _ (number, keys, at) "
-        "WHERE keys > 0"
+        "SELECT number, keys, extract('epoch' FROM pg_catalog.clock_timestamp() - at)::float "
+        "FROM ({}) AS _ (number, keys, at) WHERE keys > 0"
     ).format(sql.SQL(" UNION ALL ").join(parts))
     rows = source.execute(query).fetchall()
     return Captured({row[0]: row[1] for row in rows}, max((row[2] for row in rows), default=0.0))
@@ -76,7 +76,8 @@ def make_room(target: psycopg.Connection[Any], tables: Collection[MovedTable]) -
         if table.key:
             target.execute(
                 sql.SQL(
-                    "CREATE TEMPORARY TABLE IF NOT EXISTS {} ON COMMIT DELETE ROWS AS SELECT {} FROM {} AS r WITH NO DATA"
+                    "CREATE TEMPORARY TABLE IF NOT EXISTS {} ON COMMIT DELETE ROWS AS SELECT {} FROM {} AS r "
+                    "WITH NO DATA"
                 ).format(sql.Identifier(f"drained_{table.number}"), table.key_as_numbered("r"), table.table.source)
             )
 

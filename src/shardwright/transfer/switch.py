@@ -19,17 +19,18 @@ from psycopg import sql
 from shardwright.errors import ControlUnavailable
 from shardwright.pg.connect import milliseconds
 from shardwright.transfer import fence
-from shardwright.transfer.drain import NotEqual, drain, make_room, snapshot
+from shardwright.transfer.drain import NotEqual, drain, forget_drained, make_room, snapshot
 from shardwright.transfer.scope import Scope
 from shardwright.transfer.sessions import Sessions, write_silently
 
 LOCK_PATIENCE = timedelta(milliseconds=200)  # below deadlock_timeout: a circle of waiting costs the mover a try
+_ROUNDS = 3
 Decide = Callable[[], int]
 
 
 @dataclass(frozen=True)
 class Switched:
-    """The write gap in seconds, None where it was made by a mover that died before it could tell; keys drained in it."""
+    """The write gap in seconds, None where the mover died before it could tell; the keys that were drained in it."""
 
     epoch: int
     gap: float | None
@@ -62,7 +63,7 @@ class Switch:
 
     def go(self) -> Switched:
         """The target takes the tenant's writes, the source refuses them. Raises NotNow, psycopg.Error."""
-        with self.target.open(settings={"statement_timeout": f"{milliseconds(self.budget)}ms"}) as there:
+        with self.target.open() as there:
             if fence.is_open(there, self.scope):  # a mover that died had come to its end
                 return Switched(self.epoch, None, 0)
             write_silently(there)
@@ -80,7 +81,10 @@ class Switch:
         long = [each for each in fence.holders(watch, self.scope) if each.seconds > patience.total_seconds()]
         if long:
             raise NotNow("a transaction of the tenant is open for long", long)
-        here.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(f"{milliseconds(self.budget)}ms")))
+        self._settle(here, there)
+        limit = sql.SQL("SET statement_timeout = {}").format(sql.Literal(f"{milliseconds(self.budget)}ms"))
+        here.execute(limit)
+        there.execute(limit)
         began = time.monotonic()
         if not fence.lock(here, self.scope, patience):
             raise NotNow(
@@ -92,6 +96,18 @@ class Switch:
         fence.open_for_writes(there, self.scope)
         fence.unlock(here, self.scope)
         return Switched(self.epoch, time.monotonic() - began, keys)
+
+    def _settle(self, here: Any, there: Any) -> None:
+        """What was captured up to now is drained, so that the last drain has but a few keys."""
+        for _ in range(_ROUNDS):
+            began = time.monotonic()
+            with snapshot(here) as taken:
+                drained = drain(here, there, self.scope, self.scope.tables)
+            if drained.keys:
+                forget_drained(here, self.scope.tables, taken)
+            if time.monotonic() - began < self.budget.total_seconds() / 4:
+                return
+        raise NotNow(f"{drained.keys} keys were captured within {time.monotonic() - began:.3f} s")
 
     def _last_drain(self, here: Any, there: Any, began: float) -> int:
         try:

@@ -111,7 +111,7 @@ def _probe(connection: psycopg.Connection[Any], query: str) -> bool:
         with connection.transaction(force_rollback=True):
             connection.execute("SET TRANSACTION READ ONLY")
             connection.execute("SET LOCAL statement_timeout = '1s'")
-            row = connection.execute(sql.SQL(query)).fetchone()  # type: ignore[arg-type]  # the operator's own words
+            row = connection.execute(sql.SQL(query)).fetchone()  # the operator's own words
     except psycopg.Error:
         return False
     return bool(row and row[0] is True)
