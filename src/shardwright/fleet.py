@@ -367,7 +367,7 @@ class Fleet:
         stop: StopRequest | None = None,
         tell: Callable[[RunEvent], None] = lambda _: None,
     ) -> MoveStatus:
-        """The tenant is on shard `to`, carried there by this process; the way back is open for `keep` (zero: not at all).
+        """The tenant is on shard `to`, carried there by this process; the way back is open for `keep` (0: never).
 
         Raises NoSuchTenant, NoSuchShard, MoveUnderWay, MoveRefused; the tenant has not been touched then. Else see the
         status: a move that is parked says why, and the tenant works on where it is.

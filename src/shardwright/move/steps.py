@@ -21,12 +21,13 @@ from shardwright.transfer.compare import Comparison, compare
 from shardwright.transfer.copy import Copy
 from shardwright.transfer.drain import captured, drain, forget_drained, make_room, snapshot
 from shardwright.transfer.sessions import Sessions, write_silently
-from shardwright.transfer.switch import NotNow, Switch, Switched
+from shardwright.transfer.switch import LOCK_PATIENCE, NotNow, Switch, Switched
 from shardwright.transfer.throttle import Limits, Throttle
 
 Result = Mapping[str, Any]
 _SETTLED = 2.0  # a round that brought fewer keys than the write gap allows, twice over, is as good as it gets
 _SHOWN = 5
+_TELL_AFTER = 5
 
 
 # --- capture --------------------------------------------------------------------------------------
@@ -47,7 +48,28 @@ def begin_capture(context: StepContext) -> Result:
         sessions.take_over()
         with sessions.open() as connection:
             capture.install(connection, way.scope, context, way.patience)
-    return {}
+    return {"closed_at": _close_early(way)} if way.offline else {}
+
+
+def _close_early(way: Way) -> float:
+    """Nobody writes for the tenant any more, and nothing that was captured is left to be drained; since when."""
+    tries = 0
+    while True:
+        way.context.raise_if_stopped()
+        tries += 1
+        with way.source.open() as connection, way.source.open() as watch:
+            if fence.lock(connection, way.scope, LOCK_PATIENCE):
+                fence.close_for_writes(connection, way.scope, gone_to=None, epoch=way.epoch)
+                closed_at = time.time()
+                fence.unlock(connection, way.scope)
+                with snapshot(watch) as taken:
+                    pass
+                forget_drained(watch, way.scope.tables, taken)
+                return closed_at
+            if tries % _TELL_AFTER == 1:
+                holders = ", ".join(map(str, fence.holders(watch, way.scope)))
+                way.context.tell(f"waits for the tenant's writers to end: {holders}")
+        way.context.rest(retry.pause(min(tries, 4)).total_seconds())
 
 
 def end_capture(context: StepContext) -> None:
@@ -92,6 +114,8 @@ def undo_copy(context: StepContext) -> None:
     Raises AssertionError where the target is the tenant's shard.
     """
     way = Way.of(context)
+    if not way.is_known_at(way.target):
+        return  # it is another database by now: there is nothing of ours
     way.take_over()
     if way.phase() == "switched":
         raise AssertionError(f"move {context.run} is switched: the target's rows are the tenant's")
@@ -227,6 +251,7 @@ def _switch(way: Way, decide: Callable[[Moves], int], epoch: int) -> Result:
                 done = Switch(
                     way.scope, way.source, way.target, way.write_gap,
                     decide=partial(decide, moves), gone_to=way.target.shard.name, epoch=epoch,
+                    reopens=not way.offline,
                 ).go()  # fmt: skip
         except NotNow as error:
             if str(error) != told:
@@ -239,7 +264,10 @@ def _switch(way: Way, decide: Callable[[Moves], int], epoch: int) -> Result:
 
 
 def _told(way: Way, done: Switched, tries: int) -> Result:
-    gap = None if done.gap is None else round(done.gap * 1000, 1)
+    seconds = done.gap
+    if way.offline and (closed_at := way.context.results.get("capture", {}).get("closed_at")):
+        seconds = time.time() - closed_at
+    gap = None if seconds is None else round(seconds * 1000, 1)
     result = {"epoch": done.epoch, "gap_ms": gap, "keys": done.keys, "tries": tries}
     with way.control() as moves:
         moves.note_write_gap(way.context.run, result)

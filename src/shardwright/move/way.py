@@ -23,6 +23,7 @@ from shardwright.pg.tables import read_tables
 from shardwright.runs.fanout import SHARD_LOCK
 from shardwright.runs.kinds import StepContext
 from shardwright.shard import Shard
+from shardwright.transfer import capture
 from shardwright.transfer.graph import TableGraph
 from shardwright.transfer.place import table_graph
 from shardwright.transfer.scope import Scope
@@ -88,8 +89,9 @@ class Way:
         return table_graph(tables, require_tenants(self.context.fleet.config))
 
     def back(self) -> Way:
-        """The same way in the other direction."""
-        turned = replace(self, source=self.target, target=self.source)
+        """The same way in the other direction; always while the tenant works."""
+        context = replace(self.context, plan={**self.context.plan, "offline": False})
+        turned = replace(self, context=context, source=self.target, target=self.source)
         turned.__dict__["scope"] = self.scope
         return turned
 
@@ -97,6 +99,11 @@ class Way:
         """Nobody else works for this move, on either shard. Raises Superseded."""
         self.source.take_over()
         self.target.take_over()
+
+    def is_known_at(self, sessions: Sessions) -> bool:
+        """Whether the shard knows of the move. Raises psycopg.Error."""
+        with asking(sessions.shard) as connection:
+            return capture.is_registered(connection, self.context.run)
 
     def require_schema(self) -> None:
         """Both schemas are what they were at the start. Raises SchemaChanged."""

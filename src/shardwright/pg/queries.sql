@@ -112,3 +112,9 @@ SELECT gid
 FROM pg_catalog.pg_prepared_xacts
 WHERE database = pg_catalog.current_database() AND pg_catalog.starts_with(gid, %(prefix)s)
 ORDER BY prepared
+
+-- name: has_moves
+SELECT pg_catalog.to_regclass('shardwright.move') IS NOT NULL
+
+-- name: moves
+SELECT tenant, move FROM shardwright.move ORDER BY move LIMIT 20

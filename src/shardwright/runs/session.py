@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from shardwright.pg import activity, indexes, locks
+from shardwright.pg import activity, indexes, locks, moving
 from shardwright.pg.connect import (
     CONNECT_TIMEOUT,
     KEEPALIVE,
@@ -165,6 +165,8 @@ def hold(order: Order, report: Callable[[str], None]) -> Iterator[ShardSession]:
         if not locks.acquire(watch, order.lock, patience=LOCK_PATIENCE):
             holder = locks.holder(watch, order.lock) or "a session that has just ended"
             raise ShardProblem(f"another operation holds its lock: {holder}", "shardwright runs", again=True)
+        if names := moving.tenants(watch):
+            raise ShardProblem(f"tenants are on the move there: {names}", "shardwright move status")
         session = ShardSession(order, watch, report)
         with _watching_for_blockers(session), in_hand(session):
             yield session

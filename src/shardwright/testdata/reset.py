@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psycopg
@@ -15,7 +16,8 @@ from shardwright.config import Config, FleetConfig
 from shardwright.migration.history import History
 from shardwright.migration.operation import not_tried, operation
 from shardwright.migration.rollout import MigrateOptions, migrate, script_location
-from shardwright.pg import databases
+from shardwright.pg import databases, moving
+from shardwright.pg.connect import connect
 from shardwright.pg.faults import explain
 from shardwright.runs.events import Listener
 from shardwright.runs.results import WELL, RunResult, ShardResult, Status
@@ -134,8 +136,19 @@ def _refuse_control(shard: Shard) -> ShardResult:
     return ShardResult(shard.name, Status.FAILED, error=error, hint="shardwright shards check")
 
 
+def _on_the_move(shard: Shard) -> str:
+    """A shard that can't be asked, or is not there yet, has none."""
+    with suppress(psycopg.Error), connect(shard.url, application_name=f"shardwright reset {shard.name}") as connection:
+        return moving.tenants(connection)
+    return ""
+
+
 def _recreate_one(shard: Shard) -> ShardResult:
     started = time.monotonic()
+    if names := _on_the_move(shard):
+        return ShardResult(
+            shard.name, Status.FAILED, error=f"tenants are on the move there: {names}", hint="shardwright move status"
+        )
     try:
         databases.recreate(shard.url, application_name=f"shardwright reset {shard.name}")
     except psycopg.Error as error:

@@ -60,6 +60,7 @@ class Switch:
     decide: Decide
     gone_to: str
     epoch: int
+    reopens: bool = True
 
     def go(self) -> Switched:
         """The target takes the tenant's writes, the source refuses them. Raises NotNow, psycopg.Error."""
@@ -122,8 +123,8 @@ class Switch:
         return keys
 
     def _decide(self, here: Any) -> None:
-        """Whether the decision was made may be unknown: the source takes writes again, the target does not yet, and
-        the next try finds out."""
+        """Whether the decision was made may be unknown: the source takes writes again (unless it did not before), the
+        target does not yet, and the next try finds out."""
         try:
             epoch = self.decide()
         except (psycopg.OperationalError, psycopg.errors.QueryCanceled, ControlUnavailable) as error:
@@ -136,5 +137,6 @@ class Switch:
             raise AssertionError(f"epoch {epoch} was decided where {self.epoch} was expected")
 
     def _reopen(self, here: Any) -> None:
-        fence.open_for_writes(here, self.scope)
+        if self.reopens:
+            fence.open_for_writes(here, self.scope)
         fence.unlock(here, self.scope)
