@@ -74,12 +74,12 @@ def status_of(fleet: FleetConfig, tenant: str) -> MoveStatus:
 def ask_undo(fleet: FleetConfig, tenant: str) -> int:
     """The move goes back, as soon as it is in somebody's hands: the tenant will be at the source, with all that was
     written, and nothing of the move left. Gives the run. Raises NoSuchMove, NotSwitched, TooLate."""
-    return _turn_back(fleet, tenant, "undo", ("moving", "switched", "returned"))
+    return _turn_back(fleet, tenant, "undo", ("moving", "given_up", "switched", "returned"))
 
 
 def ask_cancel(fleet: FleetConfig, tenant: str) -> int:
     """The same for a move that is not switched yet."""
-    return _turn_back(fleet, tenant, "cancel", ("moving",))
+    return _turn_back(fleet, tenant, "cancel", ("moving", "given_up"))
 
 
 def ask_finish(fleet: FleetConfig, tenant: str) -> int:

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import psycopg
+
 from shardwright import errors
 from shardwright.move import certificate
-from shardwright.move.store import Moves
+from shardwright.move.store import Moves, Undecided
 from shardwright.move.way import Way
 from shardwright.pg import retry
 from shardwright.runs.kinds import Kind, Progress, Step, StepContext
@@ -28,6 +30,7 @@ Result = Mapping[str, Any]
 _SETTLED = 2.0  # a round that brought fewer keys than the write gap allows, twice over, is as good as it gets
 _SHOWN = 5
 _TELL_AFTER = 5
+_ASK_AGAIN = 0.2
 
 
 # --- capture --------------------------------------------------------------------------------------
@@ -59,7 +62,7 @@ def _close_early(way: Way) -> float:
         tries += 1
         with way.source.open() as connection, way.source.open() as watch:
             if fence.lock(connection, way.scope, LOCK_PATIENCE):
-                fence.close_for_writes(connection, way.scope, gone_to=None, epoch=way.epoch)
+                fence.close_for_writes(connection, way.scope)
                 closed_at = time.time()
                 fence.unlock(connection, way.scope)
                 with snapshot(watch) as taken:
@@ -77,7 +80,7 @@ def end_capture(context: StepContext) -> None:
     way = Way.of(context)
     _take_away(way)
     with way.control() as moves:
-        moves.end(context.run, context.runner, "undone")
+        moves.write_phase(context.run, context.runner, "undone")
 
 
 def _take_away(way: Way) -> None:
@@ -117,8 +120,8 @@ def undo_copy(context: StepContext) -> None:
     if not way.is_known_at(way.target):
         return  # it is another database by now: there is nothing of ours
     way.take_over()
-    if way.phase() == "switched":
-        raise AssertionError(f"move {context.run} is switched: the target's rows are the tenant's")
+    if (phase := way.phase()) not in ("given_up", "returned", "moving"):
+        raise AssertionError(f"move {context.run} is {phase}: the target's rows are the tenant's")
     _clear(way, way.target)
 
 
@@ -209,38 +212,50 @@ def switch(context: StepContext) -> Result:
     if way.phase() == "moving":
         way.require_schema()
 
-    def decide(moves: Moves) -> int:
-        return moves.switch(context.run, context.runner, changed_by=operator(), keep=_keep_for(context))
+    def decide(moves: Moves) -> None:
+        moves.switch(context.run, context.runner, changed_by=operator(), keep=_keep_for(context))
 
-    return _switch(way, decide, way.epoch + 1)
+    return _switch(way, decide, "switched", way.epoch + 1)
 
 
 def switch_back(context: StepContext) -> None:
     """The tenant is at the source, with everything that was written since; or it is there still."""
     way = Way.of(context)
     way.take_over()
-    phase = way.phase()
-    if phase == "moving":
-        with way.source.open() as connection:  # a mover may have died with the flag closed
-            if not fence.is_open(connection, way.scope):
-                fence.open_for_writes(connection, way.scope)
-        return
-    if phase == "switched" and _was_never_opened(way):
-        switch(context)  # decided, but only the source has the newest rows
+    with way.control() as moves:
+        phase = moves.give_up(context.run, context.runner)
+    if phase == "given_up":
+        return _open_again(way)
     home = way.back()
     if phase == "switched":
+        if _was_never_opened(way):
+            switch(context)  # it was decided, and nothing else: to be done to its end before it can be taken back
         _catch_up(home)
         _require_equal(context, _compare(home))
-    _switch(home, lambda moves: moves.switch_back(context.run, context.runner, changed_by=operator()), way.epoch + 2)
+
+    def decide(moves: Moves) -> None:
+        moves.switch_back(context.run, context.runner, changed_by=operator())
+
+    _switch(home, decide, "returned", way.epoch + 2)
+    return None
+
+
+def _open_again(way: Way) -> None:
+    """A mover may have died with the source's flag closed, and the target's is."""
+    with way.source.open() as here, way.target.open() as there:
+        if fence.is_open(there, way.scope):
+            raise AssertionError(f"{way.target.shard.name} takes the tenant's writes, though the move was given up")
+        if not fence.is_open(here, way.scope):
+            fence.open_for_writes(here, way.scope)
 
 
 def _was_never_opened(way: Way) -> bool:
-    """Whether the target has taken no write of the tenant yet, though the placement may say that it does."""
+    """Whether the target has taken no write of the tenant yet, though the placement says that it does."""
     with way.target.open() as connection:
         return not fence.is_open(connection, way.scope) and fence.epoch(connection, way.scope) == way.epoch
 
 
-def _switch(way: Way, decide: Callable[[Moves], int], epoch: int) -> Result:
+def _switch(way: Way, decide: Callable[[Moves], None], after: str, epoch: int) -> Result:
     """Tried until it is done: what is in the way is told, and what was captured meanwhile drained."""
     context, tries, told = way.context, 0, ""
     while True:
@@ -250,7 +265,7 @@ def _switch(way: Way, decide: Callable[[Moves], int], epoch: int) -> Result:
             with way.control(patience=way.write_gap) as moves:
                 done = Switch(
                     way.scope, way.source, way.target, way.write_gap,
-                    decide=partial(decide, moves), gone_to=way.target.shard.name, epoch=epoch,
+                    decide=partial(_decide, way, moves, decide, after), gone_to=way.target.shard.name, epoch=epoch,
                     reopens=not way.offline,
                 ).go()  # fmt: skip
         except NotNow as error:
@@ -261,6 +276,26 @@ def _switch(way: Way, decide: Callable[[Moves], int], epoch: int) -> Result:
             _catch_up(way)
         else:
             return _told(way, done, tries)
+
+
+def _decide(way: Way, moves: Moves, decide: Callable[[Moves], None], after: str) -> None:
+    """Until it is known what became of the decision, neither shard takes the tenant's writes: with the source open and
+    the placement at the target, writers sent there would change rows that have not come yet, and hear of no error."""
+    try:
+        decide(moves)
+    except Undecided:
+        way.context.tell("the control database went away over the decision: the tenant's writers wait for it")
+        if _known_phase(way) != after:
+            raise psycopg.OperationalError("it has not taken the decision") from None
+
+
+def _known_phase(way: Way) -> str:
+    while True:
+        try:
+            with way.control() as moves:
+                return moves.held_phase(way.context.run, way.context.runner)
+        except errors.ControlUnavailable:
+            time.sleep(_ASK_AGAIN)
 
 
 def _told(way: Way, done: Switched, tries: int) -> Result:
@@ -313,11 +348,14 @@ def clean(context: StepContext) -> Result:
     if is_there:
         way.take_over()
         with way.control() as moves:
-            certificate.require(way, moves.move(context.run))
+            move = moves.move(context.run)
+            if move.phase != "cleaning":  # else the rows that it vouches for are half gone
+                certificate.require(way, move)
+                moves.write_phase(context.run, context.runner, "cleaning")
         removed = _clear(way, way.source)
     _take_away(way)
     with way.control() as moves:
-        moves.end(context.run, context.runner, "kept")
+        moves.write_phase(context.run, context.runner, "kept")
     return {"removed": removed}
 
 

@@ -22,8 +22,9 @@ _queries = load(__package__, "store.sql")
 
 @dataclass(frozen=True)
 class Move:
-    """One move as it stands. `phase`: moving (the source takes writes), switched (the target does), returned (the
-    source again), and at the end kept or undone. `epoch` is the placement's at the start."""
+    """One move as it stands. `phase`: moving (the source takes writes), given_up (and never will be switched), switched
+    (the target does), cleaning (the source's rows are being deleted), returned (the source takes writes again, for
+    good), and at the end kept or undone. `epoch` is the placement's at the start."""
 
     run: int
     tenant: str
@@ -50,12 +51,17 @@ class Move:
         return {**vars(self), **moments}
 
 
+class Undecided(Exception):
+    """The control database went away over a commit: only it knows what became of that."""
+
+
 class Moves:
     """The moves of one shard set, over a connection to the control database in autocommit."""
 
     def __init__(self, connection: psycopg.Connection[Any], shard_set: str) -> None:
         self._connection = connection
         self._shard_set = shard_set
+        self._is_sent = False
 
     def create(self, run: int, tenant: str, source: str, target: str, epoch: int, throttle: Mapping[str, Any]) -> None:
         """The run is the tenant's move. Raises MoveUnderWay."""
@@ -90,26 +96,51 @@ class Moves:
     def switch(self, run: int, runner: int, *, changed_by: str, keep: float) -> int:
         """The tenant's placement is the target, the way back open for `keep` seconds; gives the epoch.
 
-        One transaction, guarded by the runner's number; done again it changes nothing. Raises Superseded,
-        PlacementChanged, NoSuchTenant.
+        One transaction, guarded by the runner's number and the phase; done again it changes nothing. Raises
+        Superseded, PlacementChanged, NoSuchTenant; Undecided where it may have been done or not.
         """
-        with self._held(run, runner) as move:
-            epoch = move.epoch + 1
+        with self._deciding(), self._held(run, runner) as move:
             if move.phase != "switched":
                 self._require_phase(move, "moving")
-                self._place(move, move.source, move.target, epoch - 1, changed_by)
+                self._place(move, move.source, move.target, move.epoch, changed_by)
                 self._connection.execute(_queries["switched"], {"run": run, "keep": keep})
-        return epoch
+            self._is_sent = True
+        return move.epoch + 1
 
     def switch_back(self, run: int, runner: int, *, changed_by: str) -> int:
         """The tenant's placement is the source again; gives the epoch. Raises what `switch` raises."""
-        with self._held(run, runner) as move:
-            epoch = move.epoch + 2
+        with self._deciding(), self._held(run, runner) as move:
             if move.phase != "returned":
                 self._require_phase(move, "switched")
-                self._place(move, move.target, move.source, epoch - 1, changed_by)
+                self._place(move, move.target, move.source, move.epoch + 1, changed_by)
                 self._connection.execute(_queries["phase"], {"run": run, "phase": "returned"})
-        return epoch
+            self._is_sent = True
+        return move.epoch + 2
+
+    def give_up(self, run: int, runner: int) -> str:
+        """A move that is not switched never will be; gives the phase. A decision that is still on its way to the
+        database is waited for: it holds the run's row. Raises Superseded."""
+        with self._held(run, runner) as move:
+            if move.phase != "moving":
+                return move.phase
+            self._connection.execute(_queries["phase"], {"run": run, "phase": "given_up"})
+        return "given_up"
+
+    def held_phase(self, run: int, runner: int) -> str:
+        """The phase, once no decision can be on its way any more. Raises Superseded."""
+        with self._held(run, runner) as move:
+            return move.phase
+
+    @contextmanager
+    def _deciding(self) -> Iterator[None]:
+        """What fails before the commit was sent has not been done; what fails then may have been."""
+        self._is_sent = False
+        try:
+            yield
+        except psycopg.OperationalError as error:
+            if self._is_sent:
+                raise Undecided from error
+            raise
 
     @contextmanager
     def _held(self, run: int, runner: int) -> Iterator[Move]:
@@ -128,8 +159,8 @@ class Moves:
             expected_epoch=epoch, changed_by=changed_by, run=move.run,
         )  # fmt: skip
 
-    def end(self, run: int, runner: int, phase: str) -> None:
-        """The move is over, `kept` or `undone`. Raises Superseded."""
+    def write_phase(self, run: int, runner: int, phase: str) -> None:
+        """The move is in that phase. Raises Superseded."""
         with self._held(run, runner):
             self._connection.execute(_queries["phase"], {"run": run, "phase": phase})
 

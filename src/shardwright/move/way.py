@@ -144,16 +144,20 @@ class Way:
     def shard_lock(self, sessions: Sessions) -> Iterator[psycopg.Connection[Any]]:
         """A session with the shard's lock: no rollout, reset or seeding begins meanwhile, nor is one under way.
 
-        Waits for whoever has it. Raises Stopped.
+        Waits for whoever has it; a mover that sleeps with it loses it, and one that wakes does not begin again.
+        Raises Stopped, Superseded.
         """
         name = sessions.application_name
         with connect(sessions.shard.url, application_name=name, settings={"client_encoding": "UTF8"}) as connection:
             told = False
+            sessions.end_others(connection)
             while not locks.acquire(connection, SHARD_LOCK):
                 if not told and (holder := locks.holder(connection, SHARD_LOCK)):
                     self.context.tell(f"{sessions.shard.name}: waits for its lock, which {holder} has")
                     told = True
                 self.context.rest(_LOCK_AGAIN)
+            with self.control() as moves:
+                moves.held_phase(self.context.run, self.context.runner)
             yield connection
 
 

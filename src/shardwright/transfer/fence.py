@@ -54,15 +54,19 @@ def open_for_writes(connection: psycopg.Connection[Any], scope: Scope) -> None:
     connection.execute(_set(scope, OPEN))
 
 
-def close_for_writes(
-    connection: psycopg.Connection[Any], scope: Scope, *, gone_to: str | None, epoch: int | None
-) -> None:
-    """The shard refuses writes of the tenant, and says where it is; durably. For the session that holds the lock:
-    it lives, so no writer can be under way."""
-    with connection.transaction():
-        values = {"move": scope.move, "gone_to": gone_to, "epoch": epoch}
-        connection.execute(_queries["say_where"], values)
-        connection.execute(_set(scope, CLOSED))
+def close_for_writes(connection: psycopg.Connection[Any], scope: Scope) -> None:
+    """The shard refuses writes of the tenant, durably. For the session that holds the lock: that this succeeds proves
+    that the lock was never lost, and no writer is under way."""
+    connection.execute(_set(scope, CLOSED))
+
+
+def say_where(connection: psycopg.Connection[Any], scope: Scope, gone_to: str | None, epoch: int) -> None:
+    """Whoever is refused here is told that the tenant is on `gone_to` since `epoch`; None: that it is not known yet.
+
+    To be told only what is decided: whoever follows a word that is taken back later may find no row to change there,
+    and take that for success.
+    """
+    connection.execute(_queries["say_where"], {"move": scope.move, "gone_to": gone_to, "epoch": epoch})
 
 
 def epoch(connection: psycopg.Connection[Any], scope: Scope) -> int | None:

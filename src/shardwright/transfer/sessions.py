@@ -70,10 +70,16 @@ class Sessions:
 
     def take_over(self) -> None:
         """Nobody else works for this transfer on the shard: sessions of earlier runners, and of earlier tries, are
-        ended, and new ones of theirs are refused. Raises Superseded."""
+        ended, and new ones of theirs refused. Raises Superseded, psycopg.OperationalError where one does not end."""
         with self.open() as connection:
-            values = {"prefix": f"shardwright move {self.move}.%", "own": self.application_name}
-            connection.execute(_queries["end_others"], values)
+            self.end_others(connection)
+
+    def end_others(self, connection: psycopg.Connection[Any]) -> None:
+        """The same without a word to those that may come; over any session on the shard."""
+        values = {"prefix": f"shardwright move {self.move}.%", "own": self.application_name}
+        for pid, has_ended in connection.execute(_queries["end_others"], values).fetchall():
+            if not has_ended:
+                raise psycopg.OperationalError(f"session {pid} of an earlier mover on {self.shard.name} does not end")
 
     def _claim(self, connection: psycopg.Connection[Any]) -> None:
         values = {"move": self.move, "runner": self.runner}

@@ -1,8 +1,8 @@
 """The switch: the shard that takes the tenant's writes changes, within a bounded write gap.
 
-Under the lock that keeps writers out: the last drain; where the tenant went is written and the flag closed, by the very
-session that holds the lock, so that it can't have been lost; then `decide`, the point of no return; then the other
-shard's flag is opened, and the lock given back.
+Under the lock that keeps writers out: the last drain; the flag is closed, by the very session that holds the lock, so
+that it can't have been lost; then `decide`, the point of no return; then the other shard's flag is opened, those who
+were refused are told where to go, and the lock is given back. Told earlier, they might go there for nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from psycopg import sql
 
 from shardwright.errors import ControlUnavailable
 from shardwright.pg.connect import milliseconds
+from shardwright.runs.board import Superseded
 from shardwright.transfer import fence
 from shardwright.transfer.drain import NotEqual, drain, forget_drained, make_room, snapshot
 from shardwright.transfer.scope import Scope
@@ -25,7 +26,7 @@ from shardwright.transfer.sessions import Sessions, write_silently
 
 LOCK_PATIENCE = timedelta(milliseconds=200)  # below deadlock_timeout: a circle of waiting costs the mover a try
 _ROUNDS = 3
-Decide = Callable[[], int]
+Decide = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class NotNow(Exception):
 class Switch:
     """From `source` to `target`, for the tenant of `scope`.
 
-    `decide` moves the placement and gives the new epoch; done again it gives the same. What it raises gives the
-    switch up, unless it is Superseded: whoever has taken over decides then.
+    `decide` moves the placement to `epoch`; done again it changes nothing. What it raises means that
+    nothing was decided: the source is opened again. Superseded: whoever has taken over decides that.
     """
 
     scope: Scope
@@ -65,7 +66,9 @@ class Switch:
     def go(self) -> Switched:
         """The target takes the tenant's writes, the source refuses them. Raises NotNow, psycopg.Error."""
         with self.target.open() as there:
-            if fence.is_open(there, self.scope):  # a mover that died had come to its end
+            if fence.is_open(there, self.scope):  # a mover that died had come so far
+                with self.source.open() as here:
+                    fence.say_where(here, self.scope, self.gone_to, self.epoch)
                 return Switched(self.epoch, None, 0)
             write_silently(there)
             make_room(there, self.scope.tables)
@@ -83,6 +86,7 @@ class Switch:
         if long:
             raise NotNow("a transaction of the tenant is open for long", long)
         self._settle(here, there)
+        fence.say_where(here, self.scope, None, self.epoch)
         limit = sql.SQL("SET statement_timeout = {}").format(sql.Literal(f"{milliseconds(self.budget)}ms"))
         here.execute(limit)
         there.execute(limit)
@@ -92,9 +96,10 @@ class Switch:
                 f"its writers did not end within {milliseconds(patience)} ms", fence.holders(watch, self.scope)
             )
         keys = self._last_drain(here, there, began)
-        fence.close_for_writes(here, self.scope, gone_to=self.gone_to, epoch=self.epoch)
+        fence.close_for_writes(here, self.scope)
         self._decide(here)
         fence.open_for_writes(there, self.scope)
+        fence.say_where(here, self.scope, self.gone_to, self.epoch)
         fence.unlock(here, self.scope)
         return Switched(self.epoch, time.monotonic() - began, keys)
 
@@ -123,18 +128,16 @@ class Switch:
         return keys
 
     def _decide(self, here: Any) -> None:
-        """Whether the decision was made may be unknown: the source takes writes again (unless it did not before), the
-        target does not yet, and the next try finds out."""
         try:
-            epoch = self.decide()
-        except (psycopg.OperationalError, psycopg.errors.QueryCanceled, ControlUnavailable) as error:
+            self.decide()
+        except Superseded:
+            raise
+        except (psycopg.OperationalError, ControlUnavailable) as error:
             self._reopen(here)
             raise NotNow(f"the control database did not answer: {error}") from error
         except Exception:
             self._reopen(here)
             raise
-        if epoch != self.epoch:
-            raise AssertionError(f"epoch {epoch} was decided where {self.epoch} was expected")
 
     def _reopen(self, here: Any) -> None:
         if self.reopens:

@@ -6,7 +6,8 @@ CREATE TABLE shardwright.move (
     source       text NOT NULL,
     target       text NOT NULL,
     epoch        bigint NOT NULL,
-    phase        text NOT NULL DEFAULT 'moving' CHECK (phase IN ('moving', 'switched', 'returned', 'kept', 'undone')),
+    phase        text NOT NULL DEFAULT 'moving' CHECK (phase IN (
+                     'moving', 'given_up', 'switched', 'cleaning', 'returned', 'kept', 'undone')),
     throttle     jsonb NOT NULL DEFAULT '{}',
     write_gap    jsonb,
     certificate  jsonb,

@@ -234,7 +234,9 @@ def _tell(screen: Screen, found: MoveStatus) -> None:
 
 _WORDS = {
     "moving": "not switched yet",
+    "given_up": "given up",
     "switched": "switched",
+    "cleaning": "switched, the source is being cleaned",
     "returned": "taken back",
     "kept": "done",
     "undone": "undone",
