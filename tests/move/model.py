@@ -53,6 +53,8 @@ STEPS: dict[str, Callable[[Rules, State, int], Arrows]] = {
     "release": switch.release,
     "certify": switch.certify,
     "keep": switch.keep,
+    "certify again": switch.certify,
+    "clean": switch.clean,
     "open home": mover.open_home,
     "wait for routers": mover.wait_for_routers,
     "delete": mover.delete,
@@ -95,7 +97,7 @@ def somebody_steps_in(rules: Rules, state: State) -> Arrows:
     catalog = state.catalog
     if catalog.phase in ENDS or not catalog.is_up:
         return
-    if rules.may_go_back and catalog.wish == "there" and catalog.phase != "cleaning":
+    if rules.may_go_back and catalog.wish == "there" and catalog.phase not in {"finishing", "cleaning"}:
         yield Arrow("somebody asks for the way back", with_catalog(state, wish="back"), is_fault=True)
     sleeps = any(each.runner == catalog.runner for each in state.movers)
     if sleeps and not (state.faults.total and state.faults.stop):

@@ -31,6 +31,8 @@ from move.state import (
     without_sessions,
 )
 
+LAST_STEPS = {"undoing": "open home", "finishing": "wait for routers", "cleaning": "delete"}
+
 
 def starts_anew(state: State, number: int) -> Arrow[State]:
     """A statement on a session that is gone fails: new ones have to claim, and the step is done again."""
@@ -82,7 +84,7 @@ def look(rules: Rules, state: State, number: int) -> Arrows:
 
 def leaving(catalog: Catalog) -> int:
     """The shard whose rows are to go: the one that the tenant leaves, or that an undo empties."""
-    if catalog.phase == "cleaning":
+    if catalog.phase in {"finishing", "cleaning"}:
         return 1 - catalog.placement
     return AWAY if catalog.phase in {"undoing", "returning", "returned"} else HOME
 
@@ -91,10 +93,8 @@ def where_to_go_on(rules: Rules, state: State, source: int) -> str:
     """The next step, by what is there already."""
     catalog, home, away = state.catalog, *state.shards
     match catalog.phase:
-        case "undoing":
-            return "open home"
-        case "cleaning":
-            return "wait for routers"
+        case "undoing" | "finishing" | "cleaning":
+            return LAST_STEPS[catalog.phase]
         case "moving" if NO_FENCE in (home.fence, away.fence):
             return "capture"
         case "moving" if len(away.copied) < len(KEYS):
@@ -236,10 +236,11 @@ def wait_for_routers(rules: Rules, state: State, number: int) -> Arrows:
     waits = (
         rules.tells_early and rules.mutant != "undo_does_not_wait" if undoes else rules.mutant != "clean_does_not_wait"
     )
+    following = "delete" if undoes else "clean" if rules.mutant == "certified_once" else "certify again"
     if not (bound and waits):
         yield Arrow(
             f"mover {mover.runner}: no router is expected on {NAMES[loser]} any more",
-            with_mover(state, number, next="delete"),
+            with_mover(state, number, next=following),
         )
     for each in bound:
         if state.writers[each].phase == "idle":

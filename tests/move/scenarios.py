@@ -58,7 +58,7 @@ SCENARIOS = {
     "names swapped": Scenario(((SWAP,),), BOTH),
     "cascade": Scenario(((CASCADE,),), BOTH),
     "replica": Scenario(((AS_REPLICA,),)),
-    "triggers disabled": Scenario(((UNSEEN,),), BOTH),
+    "triggers disabled": Scenario(((UNSEEN,),), BOTH, may_go_back=False),
     "any one fault": Scenario(((RENAME,),), faults=at_most(1)),
     "mover killed, told early": Scenario(((RENAME,),), faults=Faults(1, kill=1), tells_early=True),
 }
@@ -104,11 +104,12 @@ MUTANTS = {
     "reopened_by_another": Mutant(Scenario((), faults=Faults(2, stop=1, no_answer=1), may_go_back=False), "I2"),
     "no_look_at_target": Mutant(Scenario((), faults=Faults(2, kill=1, catalog_down=1), may_go_back=False), "I2"),
     # takeover
-    "old_sessions_live": Mutant(Scenario(((RENAME,),), faults=SLEEPS, may_go_back=False), "I2"),
+    "old_sessions_live": Mutant(Scenario(((RENAME,),), faults=SLEEPS, may_go_back=False), "I6"),
     "no_look_after_claim": Mutant(Scenario((), faults=SLEEPS), "I4"),
     # clean and undo
     "delete_before_switch": Mutant(ALONE, "I5"),
-    "no_certificate": Mutant(Scenario(((UNSEEN,),), BOTH), "I5"),
+    "no_certificate": Mutant(Scenario(((UNSEEN,),), BOTH, may_go_back=False), "I5"),
+    "certified_once": Mutant(Scenario(((UNSEEN,),), BOTH, may_go_back=False), "I5"),
     "clean_does_not_wait": Mutant(ALONE, "I2"),
     "undo_does_not_wait": Mutant(Scenario(((RENAME,),), faults=Faults(1, kill=1), tells_early=True), "I2"),
 }

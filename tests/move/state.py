@@ -44,7 +44,7 @@ class Writer(NamedTuple):
     """An application's session: how many transactions are acknowledged, and where the present one is."""
 
     done: int = 0
-    phase: str = "idle"  # idle, wrote (uncommitted, before the fence), passed (holds the lock in shared mode)
+    phase: str = "idle"  # idle, wrote (uncommitted, before the fence), passed (holds the lock in shared mode), unseen
     route: int = HOME  # the cached placement
     seen: str = ""  # the flag in the snapshot of its statement: for the mutant that believes it
 

@@ -148,7 +148,8 @@ def certify(rules: Rules, state: State, number: int) -> Arrows:
         if not is_same and not any(each.is_unseen for program in rules.programs for each in program):
             raise Broken("I6", f"the way back would lose a write: {state.shards}", (label,))
         state = with_catalog(state, certificate="holds" if is_same else "differs")
-        yield Arrow(label, with_mover(state, number, next="keep"))
+        following = "keep" if mover.next == "certify" else "clean"
+        yield Arrow(label, with_mover(state, number, next=following))
     elif catalog.is_up:
         yield Arrow(f"mover {mover.runner} is refused by the catalog", without_mover(state, number))
 
@@ -163,9 +164,21 @@ def keep(rules: Rules, state: State, number: int) -> Arrows:
     elif catalog.phase == "switched" and catalog.wish == "back":
         state = with_catalog(state, phase="returning", certificate="")
         yield Arrow(f"mover {mover.runner} begins the return", with_mover(state, number, next="look"))
+    else:
+        state = with_catalog(state, phase="finishing")
+        yield Arrow(f"mover {mover.runner} ends the keeping", with_mover(state, number, next="wait for routers"))
+
+
+def clean(rules: Rules, state: State, number: int) -> Arrows:
+    """By the certificate, the source's rows may go; once they do, it can't be had again."""
+    mover, catalog = state.movers[number], state.catalog
+    if not catalog.is_up:
+        return
+    if catalog.runner != mover.runner:
+        yield Arrow(f"mover {mover.runner} is refused by the catalog", without_mover(state, number))
     elif catalog.certificate == "holds" or rules.mutant == "no_certificate":
         state = with_catalog(state, phase="cleaning")
-        yield Arrow(f"mover {mover.runner} begins to clean", with_mover(state, number, next="wait for routers"))
+        yield Arrow(f"mover {mover.runner} begins to clean", with_mover(state, number, next="delete"))
     else:
         state = with_catalog(state, phase="held")
         yield Arrow(f"mover {mover.runner} refuses to clean: rows differ", without_mover(state, number))
