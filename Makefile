@@ -25,7 +25,7 @@ test: $(VENV)/.dev histories  ## every test, on the embedded PostgreSQL and on P
 	fi
 
 faults: $(VENV)/.dev  ## the long fault matrix: processes and servers killed at every point
-	$(PYTEST) -m "faults or not faults" tests/faults
+	$(PYTEST) -m "faults or not faults" tests/faults tests/move
 
 check: format lint types contract docs test  ## all that CI does
 
