@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from shardwright.move import steps as moving
 from shardwright.move.certificate import Certificate
 from shardwright.move.operate import MoveStatus
 from shardwright.move.start import MovePlan
-from shardwright.move.store import Move
+from shardwright.move.store import Move, Moves
 from shardwright.runs.board import Board, DurableRun, Places, RunEvent, StepRecord, WorkerSeen
 from shardwright.runs.eta import Eta, eta
 from shardwright.runs.events import Listener, ignore
@@ -331,18 +331,23 @@ class Fleet:
 
     def plan_sync_tenants(self, *, accept: bool = False, forget: bool = False) -> directory.Sync:
         """What `sync_tenants` would do; changes nothing."""
-        return directory.plan_sync(self.resolved, accept=accept, forget=forget)
+        return directory.plan_sync(self.resolved, accept=accept, forget=forget, moving=self._moving)
 
     def sync_tenants(self, *, accept: bool = False, forget: bool = False) -> directory.Sync:
         """The directory is what the shards say, as far as that is certain.
 
         `accept`: also of tenants that are elsewhere than it said. `forget`: also of those that are gone everywhere.
         """
-        return directory.sync(self._for_acting, accept=accept, forget=forget, changed_by=operator())
+        return directory.sync(
+            self._for_acting, accept=accept, forget=forget, changed_by=operator(), moving=self._moving
+        )
 
     def verify_tenants(self) -> Comparison:
         """Whether every tenant is on exactly one shard, and the directory says which; changes nothing."""
-        return directory.verify(self.resolved)
+        return directory.verify(self.resolved, moving=self._moving)
+
+    def _moving(self, control: psycopg.Connection[Any], since: datetime) -> list[str]:
+        return Moves(control, self.resolved.shard_set).tenants_since(since)
 
     # --- moves --------------------------------------------------------------------------------
 
