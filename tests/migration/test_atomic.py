@@ -13,7 +13,9 @@ from shardwright import errors
 from shardwright.embedded import Cluster, temporary_cluster
 from shardwright.migration import atomic, ways
 from shardwright.migration.atomic import job
-from shardwright.runs.events import Decided, Event, RunStarted, ShardPrepared, ShardStarted
+from shardwright.pg import locks
+from shardwright.runs.events import Decided, Event, RunStarted, ShardPrepared, ShardStarted, ShardWaiting
+from shardwright.runs.fanout import SHARD_LOCK
 from shardwright.runs.stopping import StopRequest
 
 READS = 'op.get_bind().execute(sa.text("SELECT 1")).scalar()'
@@ -31,7 +33,8 @@ both_ways = pytest.mark.usefixtures("_both_ways")
 
 def prepared(project: Project) -> list[str]:
     """What is prepared on any server of the project's, by anybody."""
-    return [row[0] for shard in project.shards for row in project.sql(shard, "SELECT gid FROM pg_prepared_xacts")]
+    query = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
+    return [row[0] for shard in project.shards for row in project.sql(shard, query)]
 
 
 def at(project: Project, *revisions: str) -> dict[str, list[str]]:
@@ -279,6 +282,52 @@ def test_a_lock_that_somebody_holds_is_tried_for_again(make_project: MakeProject
     assert (result.exit_code, tries) == (0, [1, 2])
 
 
+def test_a_shard_that_waited_again_when_another_failed_is_not_blamed(make_project: MakeProject) -> None:
+    """It was ended for the other's sake: not tried, though its second try knows who was in its way."""
+    project = make_project(shards=2, limits={"lock_timeout": '"4s"'})
+    project.table("r0", "a")
+    project.migrate()
+    project.sql("shard_0", "INSERT INTO a VALUES (NULL)")
+    add, fail = 'op.add_column("a", sa.Column("n", sa.Integer))', 'op.alter_column("a", "id", nullable=False)'
+    project.revision("r1", f"{add}{AT_GATE}{fail}")
+    with (
+        project.holding("shard_1", "LOCK TABLE a IN ACCESS SHARE MODE"),
+        project.holding("shard_1", f"SELECT pg_advisory_xact_lock({locks.CLASS}, {SHARD_LOCK})") as somebody,
+        project.gate("shard_0") as gate,
+    ):
+
+        def let_it_try_again(event: Event) -> None:
+            if isinstance(event, ShardWaiting):
+                somebody.rollback()
+
+        with project.migrating(atomic=True, atomic_timeout="60s", on_event=let_it_try_again) as rollout:
+            until(lambda: max(project.waiting("shard_1"), default=0) > 1.5)  # seen by who looks every second
+            gate.reached()
+            gate.open()
+            result = rollout.result()
+    assert statuses(result) == {"shard_0": "failed", "shard_1": "not_tried"}
+    assert (result["shard_1"].attempts, result["shard_1"].error) == (2, None)
+    assert project.versions() == at(project, "r0")
+
+
+def test_a_listener_that_raises_leaves_nothing_prepared(make_project: MakeProject) -> None:
+    """Also on the shard whose answer nobody has heard yet; the ledger has nothing open."""
+    project = make_project(shards=2)
+    project.table("r1", "a")
+
+    def break_down(event: Event) -> None:
+        if isinstance(event, ShardPrepared):
+            until(lambda: len(prepared(project)) == len(project.shards))
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        project.migrate(atomic=True, on_event=break_down)
+    assert (prepared(project), project.versions()) == ([], at(project))
+    assert project.sql("control", "SELECT decision, settled_at IS NOT NULL FROM shardwright.decision") == [
+        ("abort", True)
+    ]
+
+
 @both_ways
 def test_ctrl_c_before_the_decision_means_none(make_project: MakeProject) -> None:
     """What runs is cancelled, what is prepared is rolled back, the exit code is that of the signal."""
@@ -292,7 +341,7 @@ def test_ctrl_c_before_the_decision_means_none(make_project: MakeProject) -> Non
         until(lambda: prepared(project))
         stop.ask("SIGINT", signal_number=2)
         result = rollout.result()
-    assert result.exit_code == 130
+    assert (result.exit_code, result.stopped) == (130, "interrupted by SIGINT")
     assert statuses(result) == {"shard_0": "rolled_back", "shard_1": "failed"}
     assert (prepared(project), project.versions()) == ([], at(project, "r0"))
 
@@ -308,7 +357,8 @@ def test_ctrl_c_after_the_decision_changes_nothing(make_project: MakeProject) ->
             stop.ask("SIGINT", signal_number=2)
 
     result = project.migrate(atomic=True, stop=stop, on_event=listen)
-    assert (result.exit_code, set(statuses(result).values())) == (0, {"migrated"})
+    assert (result.exit_code, result.stopped) == (0, None)
+    assert set(statuses(result).values()) == {"migrated"}
 
 
 def test_it_can_be_rolled_back_like_any_other(make_project: MakeProject) -> None:

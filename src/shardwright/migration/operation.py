@@ -114,8 +114,8 @@ class Operation:
             name=f"{self.kind} {self.run}",
             limits=limits,
             stop=self.stop,
-            on_result=lambda ended: self._take(result_of(ended)).has_failed,
-            on_round=self._write_in_time,
+            on_result=lambda ended: self.take(result_of(ended)).has_failed,
+            on_round=self.write_in_time,
             on_event=self._on_event,
             max_failures=max_failures,
             verbose=verbose,
@@ -125,7 +125,7 @@ class Operation:
         try:
             fan_out.run(waves)
         finally:
-            self._write()
+            self.write()
         self.stopped = self.stopped or fan_out.stopped
 
     def record(self, result: ShardResult) -> ShardResult:
@@ -133,20 +133,22 @@ class Operation:
 
         Where the ledger can't be written nothing new is started: what can't be recorded is not done.
         """
-        self._take(result)
-        self._write()
+        self.take(result)
+        self.write()
         return result
 
-    def _take(self, result: ShardResult) -> ShardResult:
+    def take(self, result: ShardResult) -> ShardResult:
+        """The shard's result is this one, here and with the next `write` in the ledger; gives it back."""
         result = self.results[result.shard] = self._unwritten[result.shard] = self._since_the_first_try(result)
         self._on_event(ShardFinished(result))
         return result
 
-    def _write_in_time(self) -> None:
+    def write_in_time(self) -> None:
+        """`write`, unless that was a moment ago: results that come close together are written together."""
         if time.monotonic() - self._written_at >= _TOGETHER:
-            self._write()
+            self.write()
 
-    def _write(self) -> None:
+    def write(self) -> None:
         """The ledger has every result, or its fault is known and nothing new is started."""
         if not self._unwritten:
             return

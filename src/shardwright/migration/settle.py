@@ -73,18 +73,20 @@ def settle(
     patience: timedelta,
     stop: StopRequest,
     on_settled: Callable[[JobResult], object] = lambda _: None,
+    on_round: Callable[[], None] = lambda: None,
 ) -> Settlement:
     """Each of `shards` has nothing of `run` prepared any more, or is among the open ones.
 
     A shard that can't be reached is tried again until `patience` is over, or `stop` was asked twice: the decision
-    stands, so the first Ctrl-C changes nothing any more. `on_settled` is called for each shard that is done.
+    stands, so the first Ctrl-C changes nothing any more. `on_settled` is called for each shard that is done, `on_round`
+    as a fan-out's is.
     """
     result, left = Settlement(), list(shards)
     deadline = time.monotonic() + patience.total_seconds()
     table = fleet.config.fleet.version_table
     while left:
         jobs = [_job(shard, token, run, decision, table) for shard in left]
-        for ended in _run(fleet, run, jobs, on_settled):
+        for ended in _run(fleet, run, jobs, on_settled, on_round):
             result.ended[ended.job.shard.name] = ended
         left = [shard for shard in left if shard.name in result.open]
         if time.monotonic() > deadline or stop.times > 1:
@@ -104,7 +106,13 @@ def _job(shard: Shard, token: str, run: int, decision: Decision, version_table: 
     return Job(shard, "shardwright.migration.settle:settle_shard", payload, in_thread=True)
 
 
-def _run(fleet: FleetConfig, run: int, jobs: list[Job], on_settled: Callable[[JobResult], object]) -> list[JobResult]:
+def _run(
+    fleet: FleetConfig,
+    run: int,
+    jobs: list[Job],
+    on_settled: Callable[[JobResult], object],
+    on_round: Callable[[], None],
+) -> list[JobResult]:
     ended: list[JobResult] = []
 
     def take(result: JobResult) -> bool:
@@ -119,6 +127,7 @@ def _run(fleet: FleetConfig, run: int, jobs: list[Job], on_settled: Callable[[Jo
         stop=StopRequest(),
         on_result=take,
         on_event=ignore,
+        on_round=on_round,
         max_failures=None,
     ).run([jobs])
     return ended

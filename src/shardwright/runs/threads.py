@@ -59,7 +59,7 @@ class WorkerThread:
                 order = self._theirs.recv()
                 assert isinstance(order, Order)  # noqa: S101 cancelling goes past the channel
                 self._answer(serve(order, self._answer, self._in_hand))
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             self._theirs.close()
 
     def _answer(self, answer: Answer) -> None:
