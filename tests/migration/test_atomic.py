@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from kit import AT_GATE, TRANSACTION_EACH, MakeProject, Project, statuses, until
+from kit import AT_GATE, NOTE_WORKER, TRANSACTION_EACH, MakeProject, Project, statuses, until
 from shardwright import errors
 from shardwright.embedded import Cluster, temporary_cluster
 from shardwright.migration import atomic, ways
@@ -344,6 +344,21 @@ def test_ctrl_c_before_the_decision_means_none(make_project: MakeProject) -> Non
     assert (result.exit_code, result.stopped) == (130, "interrupted by SIGINT")
     assert statuses(result) == {"shard_0": "rolled_back", "shard_1": "failed"}
     assert (prepared(project), project.versions()) == ([], at(project, "r0"))
+
+
+def test_ctrl_c_during_the_trial_is_an_interruption(make_project: MakeProject) -> None:
+    """Not a reason against all or none: no shard is tried, and no scratch copy is left."""
+    project = make_project(shards=2)
+    project.revision("r1", f'{READS}\n{NOTE_WORKER}op.execute("SELECT pg_sleep(600)")')
+    stop = StopRequest()
+    with project.migrating(atomic=True, stop=stop) as rollout:
+        project.worker()
+        stop.ask("SIGINT", signal_number=2)
+        result = rollout.result()
+    assert (result.exit_code, result.stopped) == (130, "interrupted by SIGINT")
+    assert set(statuses(result).values()) == {"not_tried"}
+    assert project.versions() == at(project)
+    assert project.sql("control", "SELECT datname FROM pg_database WHERE datname LIKE 'shardwright_scratch%'") == []
 
 
 def test_ctrl_c_after_the_decision_changes_nothing(make_project: MakeProject) -> None:

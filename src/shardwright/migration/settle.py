@@ -13,8 +13,8 @@ from shardwright.migration.history import State
 from shardwright.migration.versions import read_state
 from shardwright.pg import activity, prepared
 from shardwright.pg.connect import NAME_LENGTH
-from shardwright.runs.events import Listener, Warned, ignore
-from shardwright.runs.fanout import FanOut, FanOutLimits, Job, JobResult
+from shardwright.runs.events import Listener, Warned
+from shardwright.runs.fanout import FanOutLimits, Job, JobResult, run_all
 from shardwright.runs.results import ShardResult, Status
 from shardwright.runs.session import ShardSession
 from shardwright.runs.stopping import StopRequest
@@ -86,8 +86,16 @@ def settle(
     table = fleet.config.fleet.version_table
     while left:
         jobs = [_job(shard, token, run, decision, table) for shard in left]
-        for ended in _run(fleet, run, jobs, on_settled, on_round):
-            result.ended[ended.job.shard.name] = ended
+        ends = run_all(
+            f"settle {run}",
+            [jobs],
+            limits=FanOutLimits.from_config(fleet.config.limits),
+            stop=StopRequest(),
+            on_result=lambda ended: on_settled(ended) if ended.succeeded else None,
+            on_round=on_round,
+            max_failures=None,
+        )
+        result.ended.update({ended.job.shard.name: ended for ended in ends})
         left = [shard for shard in left if shard.name in result.open]
         if time.monotonic() > deadline or stop.times > 1:
             break
@@ -104,33 +112,6 @@ def _job(shard: Shard, token: str, run: int, decision: Decision, version_table: 
         "version_table": version_table,
     }
     return Job(shard, "shardwright.migration.settle:settle_shard", payload, in_thread=True)
-
-
-def _run(
-    fleet: FleetConfig,
-    run: int,
-    jobs: list[Job],
-    on_settled: Callable[[JobResult], object],
-    on_round: Callable[[], None],
-) -> list[JobResult]:
-    ended: list[JobResult] = []
-
-    def take(result: JobResult) -> bool:
-        ended.append(result)
-        if result.succeeded:
-            on_settled(result)
-        return not result.succeeded
-
-    FanOut(
-        name=f"settle {run}",
-        limits=FanOutLimits.from_config(fleet.config.limits),
-        stop=StopRequest(),
-        on_result=take,
-        on_event=ignore,
-        on_round=on_round,
-        max_failures=None,
-    ).run([jobs])
-    return ended
 
 
 # --- after the death of the process that decides ----------------------------------------------
