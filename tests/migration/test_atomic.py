@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from kit import AT_GATE, NOTE_WORKER, TRANSACTION_EACH, MakeProject, Project, statuses, until
+from kit import ASYNC_ENV, AT_GATE, NOTE_WORKER, STOCK_ENV, TRANSACTION_EACH, MakeProject, Project, statuses, until
 from shardwright import errors
 from shardwright.embedded import Cluster, temporary_cluster
 from shardwright.migration import atomic, ways
@@ -31,12 +31,6 @@ def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 both_ways = pytest.mark.usefixtures("_both_ways")
 
 
-def prepared(project: Project) -> list[str]:
-    """What is prepared on any server of the project's, by anybody."""
-    query = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
-    return [row[0] for shard in project.shards for row in project.sql(shard, query)]
-
-
 def at(project: Project, *revisions: str) -> dict[str, list[str]]:
     """What `versions` gives where every shard is at these."""
     return {name: list(revisions) for name in project.shards}
@@ -51,7 +45,7 @@ def test_all_shards_have_it_together(make_project: MakeProject) -> None:
     events: list[Event] = []
     result = project.migrate(atomic=True, on_event=events.append)
     assert statuses(result) == dict.fromkeys(project.shards, "migrated")
-    assert (result.exit_code, prepared(project)) == (0, [])
+    assert (result.exit_code, project.prepared()) == (0, [])
     assert [project.sql(shard, "SELECT id FROM a") for shard in project.shards] == [[(1,)]] * 3
     assert result.extra["atomic"]["decision"] == "commit"
     assert result.extra["atomic"]["locks_held_seconds"] > 0
@@ -77,7 +71,7 @@ def test_one_shard_that_cannot_means_none(make_project: MakeProject) -> None:
     assert {result[name].status for name in ("shard_0", "shard_1")} <= {"rolled_back", "not_tried"}
     assert result.stopped == "shard_2 could not be prepared"
     assert project.versions() == at(project, "r1")
-    assert prepared(project) == []
+    assert project.prepared() == []
 
 
 @both_ways
@@ -110,18 +104,23 @@ def test_a_revision_that_reads_takes_part_online(make_project: MakeProject) -> N
     assert [project.sql(shard, "SELECT id FROM a") for shard in project.shards] == [[(1,)]] * 2
 
 
-@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
-def test_every_driver_can_prepare(make_project: MakeProject, driver: str) -> None:
-    """The commit of the user's own driver becomes PREPARE TRANSACTION."""
+def use(project: Project, driver: str, env: str) -> None:
+    """The project's env.py is this, and shardwright.toml names the driver."""
+    (project.path / "migrations" / "env.py").write_text(env)
+    toml = project.path / "shardwright.toml"
+    toml.write_text(toml.read_text().replace("postgresql://", f"postgresql+{driver}://"))
+
+
+@pytest.mark.parametrize(
+    ("driver", "env"), [("psycopg", STOCK_ENV), ("psycopg2", STOCK_ENV), ("psycopg", ASYNC_ENV), ("asyncpg", ASYNC_ENV)]
+)
+def test_every_driver_can_prepare(make_project: MakeProject, driver: str, env: str) -> None:
+    """The commit of the user's own driver becomes PREPARE TRANSACTION, also where it can only be awaited."""
     project = make_project(shards=2)
-    project.shards = {
-        name: url.replace("postgresql://", f"postgresql+{driver}://") for name, url in project.shards.items()
-    }
-    project.write()
-    project.shards = {name: url.replace(f"+{driver}", "") for name, url in project.shards.items()}
+    use(project, driver, env)
     project.revision("r1", f'op.create_table("a", sa.Column("id", sa.Integer))\n{READS}')
     assert project.migrate(atomic=True).exit_code == 0
-    assert prepared(project) == []
+    assert project.prepared() == []
 
 
 # --- refused beforehand -----------------------------------------------------------------------
@@ -152,9 +151,13 @@ def test_concurrently_is_refused_by_name(make_project: MakeProject) -> None:
     assert "revision r2 has statements outside of a transaction (autocommit_block)" in refusal(project)
 
 
-def test_an_autocommit_block_that_cannot_be_rendered_is_found_by_the_trial(make_project: MakeProject) -> None:
+@pytest.mark.parametrize(("driver", "env"), [("psycopg", STOCK_ENV), ("asyncpg", ASYNC_ENV)])
+def test_an_autocommit_block_that_cannot_be_rendered_is_found_by_the_trial(
+    make_project: MakeProject, driver: str, env: str
+) -> None:
     """A revision that reads is not rendered: the trial on a scratch copy finds its commit in the middle."""
     project = make_project(shards=2)
+    use(project, driver, env)
     project.revision("r1", f"{READS}\nwith op.get_context().autocommit_block():\n    op.execute('SELECT 1')")
     assert "commits before the end" in refusal(project)
 
@@ -260,7 +263,7 @@ def test_the_time_that_locks_are_held_is_bounded(make_project: MakeProject) -> N
     assert result.exit_code == 2
     assert "not all shards were prepared within 1s (--atomic-timeout)" in (result["shard_1"].error or "")
     assert statuses(result) == {"shard_0": "rolled_back", "shard_1": "failed"}
-    assert (prepared(project), project.versions()) == ([], at(project, "r0"))
+    assert (project.prepared(), project.versions()) == ([], at(project, "r0"))
 
 
 def test_a_lock_that_somebody_holds_is_tried_for_again(make_project: MakeProject) -> None:
@@ -317,12 +320,12 @@ def test_a_listener_that_raises_leaves_nothing_prepared(make_project: MakeProjec
 
     def break_down(event: Event) -> None:
         if isinstance(event, ShardPrepared):
-            until(lambda: len(prepared(project)) == len(project.shards))
+            until(lambda: len(project.prepared()) == len(project.shards))
             raise BrokenPipeError
 
     with pytest.raises(BrokenPipeError):
         project.migrate(atomic=True, on_event=break_down)
-    assert (prepared(project), project.versions()) == ([], at(project))
+    assert (project.prepared(), project.versions()) == ([], at(project))
     assert project.sql("control", "SELECT decision, settled_at IS NOT NULL FROM shardwright.decision") == [
         ("abort", True)
     ]
@@ -338,12 +341,12 @@ def test_ctrl_c_before_the_decision_means_none(make_project: MakeProject) -> Non
     stop = StopRequest()
     with project.gate("shard_1") as gate, project.migrating(atomic=True, stop=stop, jobs=2) as rollout:
         gate.reached()
-        until(lambda: prepared(project))
+        until(project.prepared)
         stop.ask("SIGINT", signal_number=2)
         result = rollout.result()
     assert (result.exit_code, result.stopped) == (130, "interrupted by SIGINT")
     assert statuses(result) == {"shard_0": "rolled_back", "shard_1": "failed"}
-    assert (prepared(project), project.versions()) == ([], at(project, "r0"))
+    assert (project.prepared(), project.versions()) == ([], at(project, "r0"))
 
 
 def test_ctrl_c_during_the_trial_is_an_interruption(make_project: MakeProject) -> None:
