@@ -313,22 +313,25 @@ def test_a_shard_that_waited_again_when_another_failed_is_not_blamed(make_projec
     assert project.versions() == at(project, "r0")
 
 
+@both_ways
 def test_a_listener_that_raises_leaves_nothing_prepared(make_project: MakeProject) -> None:
-    """Also on the shard whose answer nobody has heard yet; the ledger has nothing open."""
-    project = make_project(shards=2)
-    project.table("r1", "a")
+    """Also where nobody has heard of it yet, and what still runs is ended; the ledger has nothing open."""
+    project = make_project(shards=3)
+    project.revision("r1", f'op.create_table("a", sa.Column("id", sa.Integer)){AT_GATE}')
+    with project.gate("shard_0") as gate:
 
-    def break_down(event: Event) -> None:
-        if isinstance(event, ShardPrepared):
-            until(lambda: len(project.prepared()) == len(project.shards))
-            raise BrokenPipeError
+        def break_down(event: Event) -> None:
+            if isinstance(event, ShardPrepared):
+                gate.reached()
+                until(lambda: len(project.prepared()) == 2)
+                raise BrokenPipeError
 
-    with pytest.raises(BrokenPipeError):
-        project.migrate(atomic=True, on_event=break_down)
+        with pytest.raises(BrokenPipeError):
+            project.migrate(atomic=True, jobs=3, on_event=break_down)
+        assert gate.is_free
     assert (project.prepared(), project.versions()) == ([], at(project))
-    assert project.sql("control", "SELECT decision, settled_at IS NOT NULL FROM shardwright.decision") == [
-        ("abort", True)
-    ]
+    query = "SELECT decision, settled_at IS NOT NULL FROM shardwright.decision"
+    assert project.sql("control", query) == [("abort", True)]
 
 
 @both_ways

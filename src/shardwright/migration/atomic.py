@@ -149,7 +149,7 @@ class _AllOrNone:
         shards = [each.shard for each in self._plans.values()]
         fleet, run, stop = self._op.fleet, self._run, self._op.stop
         if not settle(fleet, self._token, run, shards, decision, patience=timedelta(0), stop=stop).open:
-            self._op.settle_decision()
+            self._op.settle_decision(look_again=True)  # a worker that was not heard of may be late
 
     # --- preparing ----------------------------------------------------------------------------
 

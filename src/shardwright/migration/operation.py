@@ -164,10 +164,13 @@ class Operation:
         self._unwritten.clear()
         self._written_at = time.monotonic()
 
-    def settle_decision(self) -> None:
-        """The ledger knows that nothing of this run is prepared any more; else the next operation looks again."""
+    def settle_decision(self, *, look_again: bool = False) -> None:
+        """The ledger knows that nothing of this run is prepared any more; else the next operation looks again.
+
+        `look_again`: the next operations do so all the same, for a day.
+        """
         try:
-            self.ledger.settle(self.run or 0)
+            self.ledger.settle(self.run or 0, taken_over=look_again)
         except psycopg.Error as error:
             self._ledger_fault = explain(error).reason
 

@@ -396,6 +396,9 @@ class FanOut:
             running.worker.cancel(running.ending, hard=patience > _HARD_AFTER)
 
     def _close(self) -> None:
+        """No worker is left; what runs is ended on its server, where an exception has cut the run short."""
+        for running in self._running.values():
+            running.worker.cancel("given up", hard=True)
         idle = (*self._idle[False], *self._idle[True])
         for worker in (*idle, *(running.worker for running in self._running.values())):
             worker.close()
