@@ -178,6 +178,20 @@ def test_a_transaction_for_each_revision_is_refused(make_project: MakeProject) -
 
 
 @both_ways
+def test_one_revision_with_a_transaction_of_its_own_is_all_or_none(make_project: MakeProject) -> None:
+    """What env.py would commit by itself waits for the decision all the same."""
+    project = make_project(shards=2)
+    project.env(TRANSACTION_EACH, ("literal_binds=True", "literal_binds=True, transaction_per_migration=True"))
+    project.table("r1", "a")
+    project.migrate()
+    project.sql("shard_1", "INSERT INTO a VALUES (NULL)")
+    project.revision("r2", 'op.alter_column("a", "id", nullable=False)')
+    result = project.migrate(atomic=True, jobs=1)
+    assert statuses(result) == {"shard_0": "rolled_back", "shard_1": "failed"}
+    assert (project.prepared(), project.versions()) == ([], at(project, "r1"))
+
+
+@both_ways
 def test_what_postgresql_cannot_prepare_is_refused_with_its_own_words(make_project: MakeProject) -> None:
     """NOTIFY and temporary tables can't be in a prepared transaction: the trial says so."""
     project = make_project(shards=2)
