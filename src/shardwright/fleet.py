@@ -147,7 +147,7 @@ class Fleet:
         online: bool = False,
         allow: Sequence[str] = (),
         atomic: bool = False,
-        atomic_timeout: timedelta | str = rollout.ATOMIC_TIMEOUT,
+        atomic_timeout: timedelta | str | None = None,
         rehearse: bool = False,
         rehearse_rows: int | None = None,
         verbose: bool = False,
@@ -158,8 +158,8 @@ class Fleet:
 
         `allow`: rules of lint that are let pass. `rehearse`: try it on copies first, with `rehearse_rows` rows of
         each table. `atomic`: all of them or none, by two-phase commit; locks are held until all are prepared, for
-        `atomic_timeout` at most. Raises RolloutUnderWay, LintFoundErrors, RehearsalFailed, NoRehearsal, NotAtomic,
-        ControlUnavailable, HistoryError, UsageError; nothing has been touched then.
+        `atomic_timeout` at most (10 s). Raises RolloutUnderWay, LintFoundErrors, RehearsalFailed, NoRehearsal,
+        NotAtomic, ControlUnavailable, HistoryError, UsageError; nothing has been touched then.
         """
         options = MigrateOptions(
             target=target,
@@ -174,7 +174,7 @@ class Fleet:
             online=online,
             allow=tuple(allow),
             atomic=atomic,
-            atomic_timeout=_duration(atomic_timeout) or rollout.ATOMIC_TIMEOUT,
+            atomic_timeout=_duration(atomic_timeout),
             rehearse=rehearse,
             rehearse_rows=rehearse_rows,
             verbose=verbose,
