@@ -1,6 +1,7 @@
-"""Writes the generated parts of docs/reference: the command line, the configuration's keys, the errors.
+"""Writes the generated parts of docs/reference: the command line, the configuration's keys, the errors,
+the checks before a move.
 
-    python scripts/reference.py            # after any change to commands, keys or errors
+    python scripts/reference.py            # after any change to commands, keys, errors or checks
 
 A page holds blocks between `<!-- begin NAME -->` and `<!-- end NAME -->`; only those are written. What stands around
 them is written by hand. tests/docs/test_reference.py fails where a committed page is not what this script makes.
@@ -25,6 +26,7 @@ from shardwright import config, errors
 from shardwright.cli import commands as _commands  # noqa: F401 registers them
 from shardwright.cli.app import app
 from shardwright.dsn import DatabaseUrl
+from shardwright.move.preflight.check import CHECKS
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 _BLOCK = re.compile(r"(<!-- begin (?P<name>[\w.]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
@@ -284,6 +286,17 @@ def _escaped(text: str | None) -> str:
     return (text or "").replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
 
 
+# --- the preflight of a move ------------------------------------------------------------------
+
+
+def preflight_checks() -> str:
+    """Each check in the order in which they are made: how bad its findings can be, why it is made, what mends them."""
+    return "\n".join(
+        f"### {each.name}\n\n{' or '.join(each.severities).capitalize()}. {each.why}\n\n**Cure:** {each.cure}.\n"
+        for each in CHECKS
+    )
+
+
 # --- pages ------------------------------------------------------------------------------------
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -295,6 +308,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "config.limits": lambda: key_table("limits"),
     "config.runs": lambda: key_table("runs"),
     "config.lint": lambda: key_table("lint"),
+    "preflight.checks": preflight_checks,
     "cli.common": common_options,
     "cli.commands": command_entries,
 }
