@@ -88,10 +88,10 @@ class Fences:
                 ).format(
                     kind=kind,
                     trigger=Identifier(f"fence_{row}"),
-                    event=SQL(event),  # type: ignore[arg-type]  # one of the two above
+                    event=SQL(event),
                     table=Identifier(table),
                     when=when,
-                    row=SQL(row),  # type: ignore[arg-type]
+                    row=SQL(row),
                     key=Identifier(key),
                     tenant=Literal(self.tenant),
                     function=Identifier(f"fence_{MOVE}"),
@@ -143,12 +143,12 @@ class Fences:
         with self.closing(source):
             self.carry(source, target)
             self.close_fence(source, target if detail else None, epoch + 1 if detail else None)
-            if aborted:
-                self.open_fence(source)
-                return source
-            self.move_placement(source, target, epoch)
-            self.open_fence(target)
-        return target
+            if not aborted:
+                self.move_placement(source, target, epoch)
+                self.open_fence(target)
+                return target
+        self.open_fence(source)  # those who waited were refused meanwhile, and pointed to the target
+        return source
 
     def move_placement(self, source: str, target: str, epoch: int) -> None:
         """The catalog says so, from `epoch` + 1 on."""

@@ -109,7 +109,7 @@ class Known:
         if entry.rumour is None or entry.rumour.epoch <= gone_to.epoch:
             self._tick = entry.tick = self._tick + 1
             entry.rumour, entry.rumour_at = gone_to, now
-        return gone_to.shard
+        return entry.rumour.shard
 
     def doubt_all(self) -> None:
         """Something may have been missed: each tenant is asked for again before it counts as sure."""

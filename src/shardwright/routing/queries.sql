@@ -2,7 +2,7 @@
 LISTEN shardwright_placement
 
 -- name: has_moves
--- to_regclass and not a look into the catalog's tables: it needs no privilege, and is null where there is no such table.
+-- Null where there is no such table; an error, and not null, where the role may not look into the schema.
 SELECT to_regclass('shardwright.move') IS NOT NULL
 
 -- name: moves_of
