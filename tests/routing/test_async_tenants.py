@@ -74,7 +74,7 @@ def test_no_call_of_run_fails_and_each_effect_is_there_once(driver: str, bank: B
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-def test_a_refusal_wherever_it_surfaces_is_followed(driver: str, bank: Bank) -> None:
+def test_a_refusal_wherever_it_surfaces_is_followed(driver: str, bank: Bank, deaf: None) -> None:
     """At COMMIT, and where the function swallows it."""
     bank.with_driver(driver)
     fences = bank.fences("acme", deferred=True)

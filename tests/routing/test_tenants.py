@@ -105,7 +105,7 @@ def test_a_snapshot_older_than_the_switch_is_refused_and_tried_again(isolation: 
     ledger_is_exact(bank, ["late"], "shard_1")
 
 
-def test_a_refusal_at_commit_is_followed(bank: Bank) -> None:
+def test_a_refusal_at_commit_is_followed(bank: Bank, deaf: None) -> None:
     """Where the fence is a deferred trigger, the writes succeed and COMMIT is refused."""
     tenants, fences = bank.tenants(), bank.fences("acme", deferred=True)
     tenants.run("acme", enter, "before")
@@ -114,7 +114,7 @@ def test_a_refusal_at_commit_is_followed(bank: Bank) -> None:
     ledger_is_exact(bank, ["after", "before"], "shard_1")
 
 
-def test_a_refusal_at_flush_is_followed(bank: Bank) -> None:
+def test_a_refusal_at_flush_is_followed(bank: Bank, deaf: None) -> None:
     """Where it is the unit of work that writes."""
     tenants, fences = bank.tenants(), bank.fences("acme")
     tenants.run("acme", enter, "before")
@@ -154,7 +154,7 @@ def make_it_mine(session: Session) -> str:
 
 @pytest.mark.parametrize("function", [swallow, swallow_in_savepoint, make_it_mine])
 def test_a_refusal_that_the_function_swallows_is_followed_all_the_same(
-    function: Callable[[Session], str], bank: Bank
+    function: Callable[[Session], str], bank: Bank, deaf: None
 ) -> None:
     """Nothing is acknowledged that is not there."""
     tenants, fences = bank.tenants(), bank.fences("acme")
@@ -344,14 +344,21 @@ def test_a_placement_is_asked_for_again_after_a_minute_without_a_listener(
     assert tenants.shard("acme").name == "shard_1"
 
 
-def test_a_hint_is_followed_while_the_control_database_is_away(frail_bank: Bank, other_cluster: Cluster) -> None:
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_hint_is_followed_while_the_control_database_is_away(
+    listens: bool, frail_bank: Bank, other_cluster: Cluster, request: pytest.FixtureRequest
+) -> None:
     """What is known goes on being used, and a refusal's hint leads on; what is not known is an error that says why."""
+    if not listens:
+        request.getfixturevalue("deaf")
     bank = frail_bank
     bank.add("unknown")
     tenants, fences = bank.tenants(), bank.fences("acme")
     tenants.run("acme", enter, "before")
     fences.switch()
     tenants.run("acme", enter, "between")
+    if listens:
+        listening(tenants)
     fences.switch()
     fences.close()
     other_cluster.stop()
