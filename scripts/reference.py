@@ -57,7 +57,8 @@ MEANINGS = {
     "limits.lock_tries": "How often a shard is tried when somebody holds a lock it needs.",
     "limits.statement_timeout": "The longest time for one statement; the server ends it then.",
     "limits.write_gap": "For moves of tenants. Not used yet.",
-    "limits.keep": "For moves of tenants. Not used yet.",
+    "limits.keep": "How long what a moved tenant leaves behind is kept. An application uses a placement for half "
+    "of that without a word from the control database.",
     "runs.at_once": "How many durable runs may be under way at once, on all workers together.",
     "runs.per_host": "How many of them may touch one host; a run that touches two hosts counts on both.",
     "runs.time_to_live": "After so long a silence a worker is taken for dead, and its runs are taken over.",

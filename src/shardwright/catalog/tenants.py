@@ -161,6 +161,26 @@ def add_tenant(fleet: FleetConfig, tenant: str, *, shard: str | None, changed_by
     return present
 
 
+def place_tenant(fleet: FleetConfig, tenant: str, *, changed_by: str) -> Placement:
+    """The directory has a shard for `tenant`, by `tenants.placement` if it had none; no shard is asked.
+
+    Safe to repeat, and for several at once: all are given the same placement. For whoever makes the tenant's id, and so
+    knows that no shard can have it. Raises NoTenants, NoShards, BadTenantId, ControlUnavailable.
+    """
+    require_tenants(fleet.config)
+    placement.require_id(tenant)
+    fleet.select(None)
+    with open_control(fleet.control, application_name=_NAME) as control:
+        if present := placement.find(control, fleet.shard_set, tenant):
+            return present
+        chosen = _choose(fleet, tenant, placement.loads(control, fleet.shard_set))
+        try:
+            return placement.place(control, fleet.shard_set, tenant, chosen, changed_by=changed_by)[0]
+        except psycopg.errors.ForeignKeyViolation:  # the catalog has not seen this shard yet
+            record_shards(control, fleet.shard_set, fleet.shards)
+            return placement.place(control, fleet.shard_set, tenant, chosen, changed_by=changed_by)[0]
+
+
 def _require_addable(fleet: FleetConfig, tenant: str, shard: str | None) -> None:
     require_tenants(fleet.config)
     placement.require_id(tenant)
