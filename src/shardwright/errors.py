@@ -669,9 +669,10 @@ class MoveRefused(Refused):
     """The preflight found reasons why the move would fail, or take something along that it must not."""
 
     tenant: str
+    target: str
     findings: str
-    fact = "tenant {tenant!r} was not touched:\n{findings}"
-    cure = "shardwright move plan {tenant} --to SHARD   shows each with what mends it"
+    fact = "tenant {tenant!r} was not touched: it can't be moved to {target}\n{findings}"
+    cure = "shardwright move plan {tenant} --to {target}   shows everything that was found"
 
 
 @dataclass(eq=False)

@@ -22,9 +22,10 @@ _DELETE: Final = 8
 def triggers(ground: Ground) -> Iterator[Finding]:
     """Rows that are copied or cleaned away must not fire the application's triggers once more.
 
-    They don't where the mover may set `session_replication_role`, unless a trigger is enabled for replicas too.
-    Without that right triggers are an error; so are tables that refer to one another or to themselves, which can't be
-    filled in order; and each copied row has its foreign keys checked, which makes the copy slower: a warning.
+    They don't where the mover may set `session_replication_role`, unless a trigger is enabled for replicas too. A move
+    while the tenant works needs that right: rows that have changed are taken out and put in again, which foreign keys
+    would forbid, or follow with deletes. An offline move does without, where no trigger would fire and no tables refer
+    to one another or to themselves, which can't be filled in order; its copy is slower then: a warning.
     """
     for side in ground.sides:
         events = _DELETE if side is ground.source_side else _INSERT_OR_DELETE
@@ -52,7 +53,10 @@ def _without_the_right(ground: Ground, side: Side, found: list[tuple[str, str, s
     ]
     if firing:
         yield triggers.error(f"{lacks}, so the move would fire {listed(firing)}", grant, shard=side.name)
-    if side is ground.target_side:
+    if not ground.offline:
+        fact = f"{lacks}, which a move needs while the tenant works"
+        yield triggers.error(fact, f"{grant}; or move it with --offline", shard=side.name)
+    elif side is ground.target_side:
         if circles := list(_circles(side)):
             fact = f"{lacks}, and rows can't be copied in the order of these foreign keys: {listed(circles)}"
             yield triggers.error(fact, grant, shard=side.name)
