@@ -79,18 +79,16 @@ def test_unique_values_that_other_tenants_have_on_the_target(shards: Shards) -> 
     """Secondary keys: of the root, of expressions and of some rows only, of pairs with nulls, of ranges."""
     shards.both(
         "CREATE TABLE hosts (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), org_id bigint NOT NULL, name text,"
-        " port int, at int4range, EXCLUDE USING gist (at WITH &&));"
-        ' CREATE UNIQUE INDEX "by %s" ON hosts (lower(name), (port + 1)) WHERE port > 0;'
+        " port int, at int4range, live bool, EXCLUDE USING gist (at WITH &&));"
+        ' CREATE UNIQUE INDEX "by %s" ON hosts (lower(name), (port + 1)) WHERE live;'
         " ALTER TABLE hosts ADD UNIQUE NULLS NOT DISTINCT (name, port)"
     )
-    shards.sql("source", "INSERT INTO hosts (org_id, name, port, at) VALUES (1, 'A', 1, '[1,3]'), (1, 'n', NULL, NULL)")
-    shards.sql("target", "INSERT INTO hosts (org_id, name, port) VALUES (3, 'a', -1), (3, NULL, NULL), (3, 'A', NULL)")
+    insert = "INSERT INTO hosts (org_id, name, port, at, live) VALUES"
+    shards.sql("source", f"{insert} (1, 'A', 1, '[1,3]', true), (1, 'b', 1, NULL, false), (1, 'n', NULL, NULL, true)")
+    shards.sql("target", f"{insert} (3, 'a', 1, NULL, false), (3, 'B', 1, '[7,8]', true), (3, 'N', NULL, NULL, true)")
     assert shards.find(collisions) == []
-    shards.sql("target", "UPDATE orgs SET slug = 'org-1'")
-    shards.sql(
-        "target",
-        "INSERT INTO hosts (org_id, name, port, at) VALUES (3, 'a', 1, NULL), (3, 'n', NULL, '[3,5]')",
-    )
+    shards.sql("target", "UPDATE orgs SET slug = 'org-1'; UPDATE hosts SET live = true")
+    shards.sql("target", f"{insert} (3, 'n', NULL, '[3,5]', false)")
     found = [each.fact.partition("with ")[2] for each in shards.find(collisions)]
     assert found == [
         "this tenant's slug: org-1",
@@ -98,6 +96,19 @@ def test_unique_values_that_other_tenants_have_on_the_target(shards: Shards) -> 
         "this tenant's at: [1,4)",
         "this tenant's name, port: n / null",
     ]
+
+
+def test_sessions_that_look_for_names_in_other_places(shards: Shards) -> None:
+    """Functions, types and operators of an index mean the same, whatever the databases' search paths are."""
+    shards.both("CREATE SCHEMA apart; CREATE DOMAIN apart.word AS text; ALTER TABLE users ADD COLUMN nick apart.word")
+    shards.both(
+        "CREATE FUNCTION apart.fold(text) RETURNS apart.word IMMUTABLE RETURN lower($1);"
+        " CREATE UNIQUE INDEX ON users (apart.fold(nick))"
+    )
+    shards.sql("source", f"ALTER DATABASE {shards.database('source')} SET search_path = public, apart")
+    shards.sql("source", f"UPDATE users SET nick = 'Jo' WHERE id = '{USER_1}'")
+    shards.sql("target", "INSERT INTO users VALUES (gen_random_uuid(), 3, 'j', 'JO')")
+    assert shards.find_one(collisions).fact.endswith("this tenant's apart.fold((nick)::text): jo")
 
 
 def test_keys_with_the_tenant_in_them_can_not_collide(shards: Shards) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,9 +45,9 @@ class _Sequence:
         """Whether the two may give one number."""
         if max(self.lowest, other.lowest) > min(self.highest, other.highest):
             return False
-        if self.increment != other.increment or self.cycles or other.cycles:
+        if self.cycles or other.cycles:
             return True
-        return (self.next - other.next) % abs(self.increment) == 0
+        return (self.next - other.next) % math.gcd(self.increment, other.increment) == 0
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,10 @@ class _Numbered:
 def sequences(ground: Ground) -> Iterator[Finding]:
     """Rows keep their ids, so two shards must never give one number twice, now or after the move.
 
-    They don't where their sequences have ranges without overlap (MINVALUE, MAXVALUE), or go on by the same increment
-    with different remainders. Asked for columns that draw from a sequence and are unique without the tenant key. Also
-    an error: the target's sequence is on its way to ids that rows of the tenant have already. Allow it where the
-    application gives the ids itself.
+    They don't where their sequences have ranges without overlap (MINVALUE, MAXVALUE), or go on by the same increment,
+    or multiples of it, with different remainders. Asked for columns that draw from a sequence and are unique without
+    the tenant key. Also an error: the target's sequence is on its way to ids that rows of the tenant have already.
+    Allow it where the application gives the ids itself.
     """
     for numbered in _numbered(ground):
         shown = f"{ground.source_side.shown(numbered.table)}.{numbered.column}"
