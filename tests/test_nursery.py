@@ -39,7 +39,7 @@ def test_a_copy_finds_what_a_new_interpreter_finds(found: Nursery, tmp_path: Pat
     (tmp_path / "probe.py").write_text(PROBE)
     settings: dict[str, Any] = {
         "cwd": tmp_path,
-        "env": {**os.environ, "PYTHONPATH": f"/first{os.pathsep}{os.environ.get('PYTHONPATH', '')}", "MORE": "1"},
+        "env": {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, ["/first", os.environ.get("PYTHONPATH")]))},
     }
 
     def run() -> tuple[int, dict[str, Any], str]:

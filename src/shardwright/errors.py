@@ -714,7 +714,10 @@ class NotSwitched(Refused):
     asked: str
     phase: str
     fact = "the move of tenant {tenant!r} is {phase}, and can't {asked}"
-    cure = "shardwright move status {tenant}; once it is switched: shardwright move finish {tenant}, or: shardwright move undo {tenant}"
+    cure = (
+        "shardwright move status {tenant}; once it is switched: shardwright move finish {tenant}, or: "
+        "shardwright move undo {tenant}"
+    )
 
 
 @dataclass(eq=False)
