@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 
@@ -12,7 +13,7 @@ from shardwright.catalog.placement import Placement
 from shardwright.catalog.tenants import place_tenant
 from shardwright.config import Config, FleetConfig
 from shardwright.embedded.resolve import resolve
-from shardwright.routing.asking import Asker
+from shardwright.routing.asking import Asker, impatient
 from shardwright.routing.hearing import Announcement, Listener
 from shardwright.routing.known import Known, Place
 from shardwright.routing.refusal import Refusal
@@ -125,8 +126,9 @@ class Guide:
 
     def _open(self) -> Asker:
         if self._asker is None:
-            self._asker = Asker(self.fleet)
-            self._listener = Listener(self.fleet.control, begin=self._hears, tell=self._heard, end=self._hears_no_more)
+            control = impatient(self.fleet.control)
+            self._asker = Asker(replace(self.fleet, control=control))
+            self._listener = Listener(control, begin=self._hears, tell=self._heard, end=self._hears_no_more)
             self._listener.start()
         return self._asker
 
