@@ -70,7 +70,7 @@ class Guide:
         return found
 
     def refused(self, tenant: str, shard: str, refusal: Refusal) -> str | None:
-        """`shard` has refused a write of `tenant`; the shard to try, where the refusal names one that is news."""
+        """`shard` has refused a write of `tenant`; the shard to try, if one can be told without asking."""
         with self._looking:
             return self._known.refused(tenant, shard, refusal.gone_to, time.monotonic())
 
