@@ -54,7 +54,10 @@ Allow = Annotated[
     group,
     "start",
     changes=True,
-    examples=("shardwright move acme --to shard_2", "shardwright move acme --to shard_2 --keep 1h --detach"),
+    examples=(
+        "shardwright move start acme --to shard_2",
+        "shardwright move start acme --to shard_2 --keep 1h --detach",
+    ),
 )
 def start(
     screen: Screen,
@@ -71,7 +74,7 @@ def start(
     ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Leave it to a worker, and return at once.")] = False,
 ) -> int:
-    """Move a tenant to another shard: copied, compared, switched within the write gap, with a way back."""
+    """Move a tenant to another shard, with a way back; `move acme --to shard_2` is the same."""
     fleet, options = (
         screen.fleet(),
         _options(to, timedelta(0) if finish else keep, streams, rate, allow, offline=offline),
@@ -91,7 +94,12 @@ def plan(screen: Screen, tenant: Tenant, *, to: To, offline: Offline = False, al
 
 
 @command(group, "status", examples=("shardwright move status", "shardwright move status acme --json"))
-def status(screen: Screen, tenant: Annotated[str | None, typer.Argument(metavar="[ID]")] = None) -> int:
+def status(
+    screen: Screen,
+    tenant: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="One tenant, also where its move is over.")
+    ] = None,
+) -> int:
     """Show the moves that are not at their end, or one tenant's last move with its steps."""
     fleet = screen.fleet()
     if tenant is not None:
