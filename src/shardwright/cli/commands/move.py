@@ -230,7 +230,9 @@ def _tell(screen: Screen, found: MoveStatus) -> None:
         screen.line(f"  {found.step}{progress}")
     if gap := move.write_gap:
         told = "was not measured" if gap["gap_ms"] is None else f"{gap['gap_ms']} ms"
-        screen.line(f"  write gap {told}, {counted(gap['tries'], 'try').replace('trys', 'tries')}")
+        in_data = f" ({gap['data_ms']} ms between two of its writes)" if gap.get("data_ms") is not None else ""
+        tries = "1 try" if gap["tries"] == 1 else f"{gap['tries']} tries"
+        screen.line(f"  write gap {told}{in_data}, {tries}")
     if certificate := move.certificate:
         rows = sum(proof["rows"] for proof in certificate["source"])
         told = "equal on both sides" if certificate["equal"] else "DIFFERENT"
