@@ -38,6 +38,9 @@ lint: $(VENV)/.dev  ## ruff
 types: $(VENV)/.dev  ## mypy --strict
 	$(BIN)/mypy
 	cd examples/tasks && ../../$(BIN)/mypy --strict tasks_app
+	cd examples/tasks && for each in flask fastapi; do \
+	  MYPYPATH=../../src:. ../../$(BIN)/mypy --strict ../$$each/app.py || exit 1; \
+	done
 
 contract: $(VENV)/.dev  ## rooms import downward only
 	$(BIN)/lint-imports

@@ -1,6 +1,7 @@
-"""Writes the generated parts of docs/reference: the command line, the configuration's keys, the errors.
+"""Writes the generated parts of docs/reference: the command line, the configuration's keys, the errors,
+the checks before a move.
 
-    python scripts/reference.py            # after any change to commands, keys or errors
+    python scripts/reference.py            # after any change to commands, keys, errors or checks
 
 A page holds blocks between `<!-- begin NAME -->` and `<!-- end NAME -->`; only those are written. What stands around
 them is written by hand. tests/docs/test_reference.py fails where a committed page is not what this script makes.
@@ -25,6 +26,7 @@ from shardwright import config, errors
 from shardwright.cli import commands as _commands  # noqa: F401 registers them
 from shardwright.cli.app import app
 from shardwright.dsn import DatabaseUrl
+from shardwright.move.preflight.check import CHECKS
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 _BLOCK = re.compile(r"(<!-- begin (?P<name>[\w.]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
@@ -55,10 +57,16 @@ MEANINGS = {
     "limits.lock_tries": "How often a shard is tried when somebody holds a lock it needs.",
     "limits.statement_timeout": "The longest time for one statement; the server ends it then.",
     "limits.write_gap": "For moves of tenants. Not used yet.",
-    "limits.keep": "For moves of tenants. Not used yet.",
+    "limits.keep": "How long what a moved tenant leaves behind is kept. An application uses a placement for half "
+    "of that without a word from the control database.",
     "runs.at_once": "How many durable runs may be under way at once, on all workers together.",
     "runs.per_host": "How many of them may touch one host; a run that touches two hosts counts on both.",
     "runs.time_to_live": "After so long a silence a worker is taken for dead, and its runs are taken over.",
+    "moves.streams": "How many parts of a tenant are copied at once.",
+    "moves.bytes_per_second": "How much a move copies in a second at most.",
+    "moves.active": "A move rests while more sessions than that are at work on one of its shards.",
+    "moves.lag": "A move rests while a replica of one of its shards is further behind. Needs pg_monitor.",
+    "moves.probe": "A SELECT of one boolean, asked on both shards every second: a move rests while it is not true.",
     "lint.enabled": "Whether the SQL of a rollout is looked at before it begins.",
     "lint.allow": "Rules that are let pass everywhere, by name; `shardwright lint` names them.",
 }
@@ -284,6 +292,17 @@ def _escaped(text: str | None) -> str:
     return (text or "").replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
 
 
+# --- the preflight of a move ------------------------------------------------------------------
+
+
+def preflight_checks() -> str:
+    """Each check in the order in which they are made: how bad its findings can be, why it is made, what mends them."""
+    return "\n".join(
+        f"### {each.name}\n\n{' or '.join(each.severities).capitalize()}. {each.why}\n\n**Cure:** {each.cure}.\n"
+        for each in CHECKS
+    )
+
+
 # --- pages ------------------------------------------------------------------------------------
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -294,7 +313,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "config.tenants": lambda: key_table("tenants"),
     "config.limits": lambda: key_table("limits"),
     "config.runs": lambda: key_table("runs"),
+    "config.moves": lambda: key_table("moves"),
     "config.lint": lambda: key_table("lint"),
+    "preflight.checks": preflight_checks,
     "cli.common": common_options,
     "cli.commands": command_entries,
 }

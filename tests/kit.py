@@ -55,6 +55,34 @@ else:
     run_migrations_online()
 """
 
+ASYNC_ENV = """
+import asyncio
+from logging.config import fileConfig
+from alembic import context
+from sqlalchemy import pool
+from sqlalchemy.ext.asyncio import async_engine_from_config
+
+config = context.config
+if config.config_file_name is not None:
+    fileConfig(config.config_file_name)
+
+
+def do_run_migrations(connection):
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def run_async_migrations():
+    section = config.get_section(config.config_ini_section, {})
+    connectable = async_engine_from_config(section, prefix="sqlalchemy.", poolclass=pool.NullPool)
+    async with connectable.connect() as connection:
+        await connection.run_sync(do_run_migrations)
+    await connectable.dispose()
+
+
+asyncio.run(run_async_migrations())
+"""
 TRANSACTION_EACH = ("(connection=connection", "(connection=connection, transaction_per_migration=True")
 
 _REVISION = '''"""{doc}"""
@@ -209,6 +237,11 @@ class Project:
             "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version' ORDER BY 1",
         )
         return [row[0] for row in rows]
+
+    def prepared(self) -> list[str]:
+        """What is prepared on any shard, by anybody."""
+        query = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
+        return [row[0] for shard in self.shards for row in self.sql(shard, query)]
 
     def worker(self) -> int:
         """The process id that NOTE_WORKER has noted, once it is there."""

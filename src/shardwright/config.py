@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -404,11 +404,6 @@ def _duplicates(config: Config, file: Path) -> Iterator[errors.ConfigError]:
         other = seen.setdefault(shard.url.identity, key)
         if other != key:
             yield errors.DuplicateDatabase(file=str(file), key=key, other=other, database=shard.url.redacted)
-
-
-def environments() -> tuple[str, ...]:
-    """The values `fleet.environment` may have."""
-    return get_args(Environment)
 
 
 @dataclass(frozen=True)

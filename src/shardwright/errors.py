@@ -7,6 +7,7 @@
     │   └── …
     ├── EmbeddedError                a local PostgreSQL cluster
     ├── ControlError                 the control database
+    ├── RoutingError                 an application's call found no shard it could work on
     ├── HistoryError                 the Alembic history
     ├── LinterError                  squawk, which lints the SQL
     └── Refused                      a guard said no; nothing was changed
@@ -403,6 +404,36 @@ class NoSuchTenant(ControlError):
     )
 
 
+# --- routing ----------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class RoutingError(ShardwrightError):
+    """An application's call could not be led to the shard where its tenant is."""
+
+    tenant: str
+
+
+@dataclass(eq=False)
+class TenantIsMoving(RoutingError):
+    """The tenant's writes were refused for longer than the call has patience; nothing of the call was kept."""
+
+    seconds: float
+    shard: str
+    fact = "tenant {tenant!r} is moving: its writes were refused for {seconds:.1f} s, last on {shard}"
+    cure = "call again later; shardwright tenants locate ID   shows where it is"
+
+
+@dataclass(eq=False)
+class ShardNotConfigured(RoutingError):
+    """The tenant is on a shard that this application's configuration does not name."""
+
+    shard: str
+    file: str
+    fact = "tenant {tenant!r} is on {shard}, which {file} does not name"
+    cure = "add [shards.{shard}] to {file}, and start the application again"
+
+
 # --- Alembic history --------------------------------------------------------------------------
 
 
@@ -638,9 +669,10 @@ class MoveRefused(Refused):
     """The preflight found reasons why the move would fail, or take something along that it must not."""
 
     tenant: str
+    target: str
     findings: str
-    fact = "tenant {tenant!r} was not touched:\n{findings}"
-    cure = "shardwright move plan {tenant} --to SHARD   shows each with what mends it"
+    fact = "tenant {tenant!r} was not touched: it can't be moved to {target}\n{findings}"
+    cure = "shardwright move plan {tenant} --to {target}   shows everything that was found"
 
 
 @dataclass(eq=False)

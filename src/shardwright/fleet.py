@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from shardwright.move import steps as moving
 from shardwright.move.certificate import Certificate
 from shardwright.move.operate import MoveStatus
 from shardwright.move.start import MovePlan
-from shardwright.move.store import Move
+from shardwright.move.store import Move, Moves
 from shardwright.runs.board import Board, DurableRun, Places, RunEvent, StepRecord, WorkerSeen
 from shardwright.runs.eta import Eta, eta
 from shardwright.runs.events import Listener, ignore
@@ -147,7 +147,7 @@ class Fleet:
         online: bool = False,
         allow: Sequence[str] = (),
         atomic: bool = False,
-        atomic_timeout: timedelta | str = rollout.ATOMIC_TIMEOUT,
+        atomic_timeout: timedelta | str | None = None,
         rehearse: bool = False,
         rehearse_rows: int | None = None,
         verbose: bool = False,
@@ -158,8 +158,8 @@ class Fleet:
 
         `allow`: rules of lint that are let pass. `rehearse`: try it on copies first, with `rehearse_rows` rows of
         each table. `atomic`: all of them or none, by two-phase commit; locks are held until all are prepared, for
-        `atomic_timeout` at most. Raises RolloutUnderWay, LintFoundErrors, RehearsalFailed, NoRehearsal, NotAtomic,
-        ControlUnavailable, HistoryError, UsageError; nothing has been touched then.
+        `atomic_timeout` at most (10 s). Raises RolloutUnderWay, LintFoundErrors, RehearsalFailed, NoRehearsal,
+        NotAtomic, ControlUnavailable, HistoryError, UsageError; nothing has been touched then.
         """
         options = MigrateOptions(
             target=target,
@@ -174,7 +174,7 @@ class Fleet:
             online=online,
             allow=tuple(allow),
             atomic=atomic,
-            atomic_timeout=_duration(atomic_timeout) or rollout.ATOMIC_TIMEOUT,
+            atomic_timeout=_duration(atomic_timeout),
             rehearse=rehearse,
             rehearse_rows=rehearse_rows,
             verbose=verbose,
@@ -331,18 +331,23 @@ class Fleet:
 
     def plan_sync_tenants(self, *, accept: bool = False, forget: bool = False) -> directory.Sync:
         """What `sync_tenants` would do; changes nothing."""
-        return directory.plan_sync(self.resolved, accept=accept, forget=forget)
+        return directory.plan_sync(self.resolved, accept=accept, forget=forget, moving=self._moving)
 
     def sync_tenants(self, *, accept: bool = False, forget: bool = False) -> directory.Sync:
         """The directory is what the shards say, as far as that is certain.
 
         `accept`: also of tenants that are elsewhere than it said. `forget`: also of those that are gone everywhere.
         """
-        return directory.sync(self._for_acting, accept=accept, forget=forget, changed_by=operator())
+        return directory.sync(
+            self._for_acting, accept=accept, forget=forget, changed_by=operator(), moving=self._moving
+        )
 
     def verify_tenants(self) -> Comparison:
         """Whether every tenant is on exactly one shard, and the directory says which; changes nothing."""
-        return directory.verify(self.resolved)
+        return directory.verify(self.resolved, moving=self._moving)
+
+    def _moving(self, control: psycopg.Connection[Any], since: datetime) -> list[str]:
+        return Moves(control, self.resolved.shard_set).tenants_since(since)
 
     # --- moves --------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import signal
 import time
@@ -15,7 +16,7 @@ from kills import kill, migrate_until_killed
 from kit import AT_GATE, MakeProject, Project, statuses, until
 from shardwright.embedded import Cluster
 from shardwright.migration import atomic
-from shardwright.runs.events import Decided, Event, RunStarted, ShardFinished, ShardPrepared
+from shardwright.runs.events import Decided, Event, Listener, RunStarted, ShardFinished, ShardPrepared
 
 SHARDS = 3
 # Where the process dies, and whether the decision was made by then.
@@ -38,18 +39,12 @@ def ready(project: Project) -> Project:
     return project
 
 
-def prepared(project: Project) -> list[str]:
-    """What is prepared in any shard of the project, by anybody."""
-    query = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
-    return [row[0] for shard in project.shards for row in project.sql(shard, query)]
-
-
 def require_together(project: Project, revision: str) -> None:
     """Every shard is at `revision`, schema and version row, nothing is prepared, and the ledger has nothing open."""
     assert project.versions() == {name: [revision] for name in project.shards}
     columns = "SELECT count(*) FROM information_schema.columns WHERE table_name = 'a' AND column_name = 'n'"
     assert {project.sql(name, columns)[0][0] for name in project.shards} == {int(revision == "r2")}
-    assert prepared(project) == []
+    assert project.prepared() == []
     assert project.sql("control", "SELECT count(*) FROM shardwright.decision WHERE settled_at IS NULL") == [(0,)]
 
 
@@ -87,7 +82,7 @@ def test_the_next_migrate_finishes_what_a_killed_one_left(make_project: MakeProj
     """Nobody has to know of it: a plain `migrate` settles the old run first, then does its own work."""
     project = ready(make_project(shards=SHARDS))
     migrate_until_killed(project, event, count, atomic=True, jobs=1)
-    assert prepared(project)
+    assert project.prepared()
     assert project.migrate().exit_code == 0
     require_together(project, "r2")
 
@@ -109,7 +104,7 @@ def test_a_statement_that_a_killed_tool_left_running_is_ended_first(make_project
     with project.gate("shard_1") as gate:
         tool = project.start_cli("migrate", "--atomic", "--jobs", "2")
         gate.reached()
-        until(lambda: prepared(project))
+        until(project.prepared)
         tool.send_signal(signal.SIGKILL)
         tool.communicate()
         assert project.cli("runs", "resume", str(project.fleet().runs()[0].id)).returncode == 0
@@ -133,7 +128,7 @@ def test_a_process_that_was_taken_over_cannot_commit_any_more(make_project: Make
     assert (others, result.exit_code) == ([0], 2)
     assert "migrated" not in statuses(result).values()
     assert project.versions() == {name: ["r1"] for name in project.shards}
-    assert prepared(project) == []
+    assert project.prepared() == []
 
 
 @pytest.mark.faults
@@ -170,6 +165,19 @@ def frail(project: Project, make_frail_database: Callable[[], str], name: str) -
     return ready(project)
 
 
+def killing(cluster: Cluster, event: type[Event], count: int, back: str) -> Listener:
+    """Kills the server when the event comes for that time, and starts it again where it is to be back at once."""
+    left = itertools.count(count - 1, -1)
+
+    def listen(seen: Event) -> None:
+        if isinstance(seen, event) and next(left) == 0:
+            kill(cluster)
+            if back == "at-once":
+                cluster.start()
+
+    return listen
+
+
 SERVER_POINTS = [
     pytest.param(RunStarted, 1, False, id="before-any-is-prepared"),
     pytest.param(ShardPrepared, 1, False, id="one-prepared"),
@@ -197,17 +205,7 @@ def test_a_shards_server_is_killed(
     """What it had prepared outlives it: committed or rolled back as decided, at once or as soon as it is back."""
     monkeypatch.setattr(atomic, "_PERSEVERANCE", timedelta(seconds=20 if back == "at-once" else 0))
     project = frail(make_project(shards=SHARDS), make_frail_database, shard)
-    left = [count]
-
-    def listen(seen: Event) -> None:
-        left[0] -= isinstance(seen, event)
-        if left[0] == 0:
-            left[0] = -100
-            kill(other_cluster)
-            if back == "at-once":
-                other_cluster.start()
-
-    result = project.migrate(atomic=True, jobs=1, on_event=listen)
+    result = project.migrate(atomic=True, jobs=1, on_event=killing(other_cluster, event, count, back))
     other_cluster.start()
     if result.exit_code == 2 and any(each.status == "unknown" for each in result.results):
         assert all(
@@ -235,17 +233,7 @@ def test_the_control_database_is_killed(
     """Before the decision none is committed unless it comes back in time; after it all are."""
     monkeypatch.setattr(atomic, "_PERSEVERANCE", timedelta(seconds=20 if back == "at-once" else 0))
     project = frail(make_project(shards=SHARDS), make_frail_database, "control")
-    left = [count]
-
-    def listen(seen: Event) -> None:
-        left[0] -= isinstance(seen, event)
-        if left[0] == 0:
-            left[0] = -100
-            kill(other_cluster)
-            if back == "at-once":
-                other_cluster.start()
-
-    result = project.migrate(atomic=True, jobs=1, on_event=listen)
+    result = project.migrate(atomic=True, jobs=1, on_event=killing(other_cluster, event, count, back))
     assert result.exit_code == 2  # the ledger lacks the end of the run, or nobody could decide
     other_cluster.start()
     project.fleet().resume(result.run or 0)

@@ -8,12 +8,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from kit import AT_GATE, TRANSACTION_EACH, MakeProject, Project, statuses, until
+from kit import ASYNC_ENV, AT_GATE, NOTE_WORKER, STOCK_ENV, TRANSACTION_EACH, MakeProject, Project, statuses, until
 from shardwright import errors
 from shardwright.embedded import Cluster, temporary_cluster
 from shardwright.migration import atomic, ways
 from shardwright.migration.atomic import job
-from shardwright.runs.events import Decided, Event, RunStarted, ShardPrepared, ShardStarted
+from shardwright.pg import locks
+from shardwright.runs.events import Decided, Event, RunStarted, ShardPrepared, ShardStarted, ShardWaiting
+from shardwright.runs.fanout import SHARD_LOCK
 from shardwright.runs.stopping import StopRequest
 
 READS = 'op.get_bind().execute(sa.text("SELECT 1")).scalar()'
@@ -27,11 +29,6 @@ def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 
 both_ways = pytest.mark.usefixtures("_both_ways")
-
-
-def prepared(project: Project) -> list[str]:
-    """What is prepared on any server of the project's, by anybody."""
-    return [row[0] for shard in project.shards for row in project.sql(shard, "SELECT gid FROM pg_prepared_xacts")]
 
 
 def at(project: Project, *revisions: str) -> dict[str, list[str]]:
@@ -48,7 +45,7 @@ def test_all_shards_have_it_together(make_project: MakeProject) -> None:
     events: list[Event] = []
     result = project.migrate(atomic=True, on_event=events.append)
     assert statuses(result) == dict.fromkeys(project.shards, "migrated")
-    assert (result.exit_code, prepared(project)) == (0, [])
+    assert (result.exit_code, project.prepared()) == (0, [])
     assert [project.sql(shard, "SELECT id FROM a") for shard in project.shards] == [[(1,)]] * 3
     assert result.extra["atomic"]["decision"] == "commit"
     assert result.extra["atomic"]["locks_held_seconds"] > 0
@@ -74,7 +71,7 @@ def test_one_shard_that_cannot_means_none(make_project: MakeProject) -> None:
     assert {result[name].status for name in ("shard_0", "shard_1")} <= {"rolled_back", "not_tried"}
     assert result.stopped == "shard_2 could not be prepared"
     assert project.versions() == at(project, "r1")
-    assert prepared(project) == []
+    assert project.prepared() == []
 
 
 @both_ways
@@ -107,18 +104,23 @@ def test_a_revision_that_reads_takes_part_online(make_project: MakeProject) -> N
     assert [project.sql(shard, "SELECT id FROM a") for shard in project.shards] == [[(1,)]] * 2
 
 
-@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
-def test_every_driver_can_prepare(make_project: MakeProject, driver: str) -> None:
-    """The commit of the user's own driver becomes PREPARE TRANSACTION."""
+def use(project: Project, driver: str, env: str) -> None:
+    """The project's env.py is this, and shardwright.toml names the driver."""
+    (project.path / "migrations" / "env.py").write_text(env)
+    toml = project.path / "shardwright.toml"
+    toml.write_text(toml.read_text().replace("postgresql://", f"postgresql+{driver}://"))
+
+
+@pytest.mark.parametrize(
+    ("driver", "env"), [("psycopg", STOCK_ENV), ("psycopg2", STOCK_ENV), ("psycopg", ASYNC_ENV), ("asyncpg", ASYNC_ENV)]
+)
+def test_every_driver_can_prepare(make_project: MakeProject, driver: str, env: str) -> None:
+    """The commit of the user's own driver becomes PREPARE TRANSACTION, also where it can only be awaited."""
     project = make_project(shards=2)
-    project.shards = {
-        name: url.replace("postgresql://", f"postgresql+{driver}://") for name, url in project.shards.items()
-    }
-    project.write()
-    project.shards = {name: url.replace(f"+{driver}", "") for name, url in project.shards.items()}
+    use(project, driver, env)
     project.revision("r1", f'op.create_table("a", sa.Column("id", sa.Integer))\n{READS}')
     assert project.migrate(atomic=True).exit_code == 0
-    assert prepared(project) == []
+    assert project.prepared() == []
 
 
 # --- refused beforehand -----------------------------------------------------------------------
@@ -149,9 +151,13 @@ def test_concurrently_is_refused_by_name(make_project: MakeProject) -> None:
     assert "revision r2 has statements outside of a transaction (autocommit_block)" in refusal(project)
 
 
-def test_an_autocommit_block_that_cannot_be_rendered_is_found_by_the_trial(make_project: MakeProject) -> None:
+@pytest.mark.parametrize(("driver", "env"), [("psycopg", STOCK_ENV), ("asyncpg", ASYNC_ENV)])
+def test_an_autocommit_block_that_cannot_be_rendered_is_found_by_the_trial(
+    make_project: MakeProject, driver: str, env: str
+) -> None:
     """A revision that reads is not rendered: the trial on a scratch copy finds its commit in the middle."""
     project = make_project(shards=2)
+    use(project, driver, env)
     project.revision("r1", f"{READS}\nwith op.get_context().autocommit_block():\n    op.execute('SELECT 1')")
     assert "commits before the end" in refusal(project)
 
@@ -169,6 +175,20 @@ def test_a_transaction_for_each_revision_is_refused(make_project: MakeProject) -
     assert "env.py asks for a transaction per migration" in refusal(project)
     assert project.migrate("r2", atomic=True).exit_code == 0
     assert project.migrate("r3", atomic=True).exit_code == 0
+
+
+@both_ways
+def test_one_revision_with_a_transaction_of_its_own_is_all_or_none(make_project: MakeProject) -> None:
+    """What env.py would commit by itself waits for the decision all the same."""
+    project = make_project(shards=2)
+    project.env(TRANSACTION_EACH, ("literal_binds=True", "literal_binds=True, transaction_per_migration=True"))
+    project.table("r1", "a")
+    project.migrate()
+    project.sql("shard_1", "INSERT INTO a VALUES (NULL)")
+    project.revision("r2", 'op.alter_column("a", "id", nullable=False)')
+    result = project.migrate(atomic=True, jobs=1)
+    assert statuses(result) == {"shard_0": "rolled_back", "shard_1": "failed"}
+    assert (project.prepared(), project.versions()) == ([], at(project, "r1"))
 
 
 @both_ways
@@ -257,7 +277,7 @@ def test_the_time_that_locks_are_held_is_bounded(make_project: MakeProject) -> N
     assert result.exit_code == 2
     assert "not all shards were prepared within 1s (--atomic-timeout)" in (result["shard_1"].error or "")
     assert statuses(result) == {"shard_0": "rolled_back", "shard_1": "failed"}
-    assert (prepared(project), project.versions()) == ([], at(project, "r0"))
+    assert (project.prepared(), project.versions()) == ([], at(project, "r0"))
 
 
 def test_a_lock_that_somebody_holds_is_tried_for_again(make_project: MakeProject) -> None:
@@ -279,6 +299,55 @@ def test_a_lock_that_somebody_holds_is_tried_for_again(make_project: MakeProject
     assert (result.exit_code, tries) == (0, [1, 2])
 
 
+def test_a_shard_that_waited_again_when_another_failed_is_not_blamed(make_project: MakeProject) -> None:
+    """It was ended for the other's sake: not tried, though its second try knows who was in its way."""
+    project = make_project(shards=2, limits={"lock_timeout": '"4s"'})
+    project.table("r0", "a")
+    project.migrate()
+    project.sql("shard_0", "INSERT INTO a VALUES (NULL)")
+    add, fail = 'op.add_column("a", sa.Column("n", sa.Integer))', 'op.alter_column("a", "id", nullable=False)'
+    project.revision("r1", f"{add}{AT_GATE}{fail}")
+    with (
+        project.holding("shard_1", "LOCK TABLE a IN ACCESS SHARE MODE"),
+        project.holding("shard_1", f"SELECT pg_advisory_xact_lock({locks.CLASS}, {SHARD_LOCK})") as somebody,
+        project.gate("shard_0") as gate,
+    ):
+
+        def let_it_try_again(event: Event) -> None:
+            if isinstance(event, ShardWaiting):
+                somebody.rollback()
+
+        with project.migrating(atomic=True, atomic_timeout="60s", on_event=let_it_try_again) as rollout:
+            until(lambda: max(project.waiting("shard_1"), default=0) > 1.5)  # seen by who looks every second
+            gate.reached()
+            gate.open()
+            result = rollout.result()
+    assert statuses(result) == {"shard_0": "failed", "shard_1": "not_tried"}
+    assert (result["shard_1"].attempts, result["shard_1"].error) == (2, None)
+    assert project.versions() == at(project, "r0")
+
+
+@both_ways
+def test_a_listener_that_raises_leaves_nothing_prepared(make_project: MakeProject) -> None:
+    """Also where nobody has heard of it yet, and what still runs is ended; the ledger has nothing open."""
+    project = make_project(shards=3)
+    project.revision("r1", f'op.create_table("a", sa.Column("id", sa.Integer)){AT_GATE}')
+    with project.gate("shard_0") as gate:
+
+        def break_down(event: Event) -> None:
+            if isinstance(event, ShardPrepared):
+                gate.reached()
+                until(lambda: len(project.prepared()) == 2)
+                raise BrokenPipeError
+
+        with pytest.raises(BrokenPipeError):
+            project.migrate(atomic=True, jobs=3, on_event=break_down)
+        assert gate.is_free
+    assert (project.prepared(), project.versions()) == ([], at(project))
+    query = "SELECT decision, settled_at IS NOT NULL FROM shardwright.decision"
+    assert project.sql("control", query) == [("abort", True)]
+
+
 @both_ways
 def test_ctrl_c_before_the_decision_means_none(make_project: MakeProject) -> None:
     """What runs is cancelled, what is prepared is rolled back, the exit code is that of the signal."""
@@ -289,12 +358,27 @@ def test_ctrl_c_before_the_decision_means_none(make_project: MakeProject) -> Non
     stop = StopRequest()
     with project.gate("shard_1") as gate, project.migrating(atomic=True, stop=stop, jobs=2) as rollout:
         gate.reached()
-        until(lambda: prepared(project))
+        until(project.prepared)
         stop.ask("SIGINT", signal_number=2)
         result = rollout.result()
-    assert result.exit_code == 130
+    assert (result.exit_code, result.stopped) == (130, "interrupted by SIGINT")
     assert statuses(result) == {"shard_0": "rolled_back", "shard_1": "failed"}
-    assert (prepared(project), project.versions()) == ([], at(project, "r0"))
+    assert (project.prepared(), project.versions()) == ([], at(project, "r0"))
+
+
+def test_ctrl_c_during_the_trial_is_an_interruption(make_project: MakeProject) -> None:
+    """Not a reason against all or none: no shard is tried, and no scratch copy is left."""
+    project = make_project(shards=2)
+    project.revision("r1", f'{READS}\n{NOTE_WORKER}op.execute("SELECT pg_sleep(600)")')
+    stop = StopRequest()
+    with project.migrating(atomic=True, stop=stop) as rollout:
+        project.worker()
+        stop.ask("SIGINT", signal_number=2)
+        result = rollout.result()
+    assert (result.exit_code, result.stopped) == (130, "interrupted by SIGINT")
+    assert set(statuses(result).values()) == {"not_tried"}
+    assert project.versions() == at(project)
+    assert project.sql("control", "SELECT datname FROM pg_database WHERE datname LIKE 'shardwright_scratch%'") == []
 
 
 def test_ctrl_c_after_the_decision_changes_nothing(make_project: MakeProject) -> None:
@@ -308,7 +392,8 @@ def test_ctrl_c_after_the_decision_changes_nothing(make_project: MakeProject) ->
             stop.ask("SIGINT", signal_number=2)
 
     result = project.migrate(atomic=True, stop=stop, on_event=listen)
-    assert (result.exit_code, set(statuses(result).values())) == (0, {"migrated"})
+    assert (result.exit_code, result.stopped) == (0, None)
+    assert set(statuses(result).values()) == {"migrated"}
 
 
 def test_it_can_be_rolled_back_like_any_other(make_project: MakeProject) -> None:

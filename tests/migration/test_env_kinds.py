@@ -8,40 +8,12 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from kit import TRANSACTION_EACH, MakeProject, Project, statuses
+from kit import ASYNC_ENV, TRANSACTION_EACH, MakeProject, Project, statuses
 
 ONE_STEP = """
 context.configure(connection=connection)
 with context.begin_transaction():
     context.run_migrations()
-"""
-ASYNC = """
-import asyncio
-from logging.config import fileConfig
-from alembic import context
-from sqlalchemy import pool
-from sqlalchemy.ext.asyncio import async_engine_from_config
-
-config = context.config
-if config.config_file_name is not None:
-    fileConfig(config.config_file_name)
-
-
-def do_run_migrations(connection):
-    context.configure(connection=connection)
-    with context.begin_transaction():
-        context.run_migrations()
-
-
-async def run_async_migrations():
-    section = config.get_section(config.config_ini_section, {})
-    connectable = async_engine_from_config(section, prefix="sqlalchemy.", poolclass=pool.NullPool)
-    async with connectable.connect() as connection:
-        await connection.run_sync(do_run_migrations)
-    await connectable.dispose()
-
-
-asyncio.run(run_async_migrations())
 """
 GIVEN = f"""
 from alembic import context
@@ -131,7 +103,7 @@ def test_the_driver_that_alembic_ini_names_is_used(project: Project, named: str,
 @pytest.mark.parametrize("where", ["alembic.ini", "shardwright.toml"])
 def test_the_async_template_runs(project: Project, where: str) -> None:
     """With asyncpg named in alembic.ini, or in the shard's own URL."""
-    set_env(project, ASYNC, "postgresql+asyncpg" if where == "alembic.ini" else "postgresql")
+    set_env(project, ASYNC_ENV, "postgresql+asyncpg" if where == "alembic.ini" else "postgresql")
     if where == "shardwright.toml":
         toml = project.path / "shardwright.toml"
         toml.write_text(toml.read_text().replace("postgresql:", "postgresql+asyncpg:"))
@@ -139,7 +111,8 @@ def test_the_async_template_runs(project: Project, where: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("driver", "env"), [("postgresql+psycopg2", None), ("postgresql+asyncpg", ASYNC), ("postgresql+psycopg", ASYNC)]
+    ("driver", "env"),
+    [("postgresql+psycopg2", None), ("postgresql+asyncpg", ASYNC_ENV), ("postgresql+psycopg", ASYNC_ENV)],
 )
 def test_a_lock_timeout_is_known_in_every_driver(project: Project, driver: str, env: str | None) -> None:
     """Tried again, and told with table and holder, whatever the driver calls it."""
@@ -154,7 +127,7 @@ def test_a_lock_timeout_is_known_in_every_driver(project: Project, driver: str, 
     assert (shard.error or "").startswith("upgrade r2 (r2.py): lock timeout on a; in the way: pid ")
 
 
-@pytest.mark.parametrize(("driver", "env"), [("postgresql+psycopg2", None), ("postgresql+asyncpg", ASYNC)])
+@pytest.mark.parametrize(("driver", "env"), [("postgresql+psycopg2", None), ("postgresql+asyncpg", ASYNC_ENV)])
 def test_an_index_is_built_concurrently_by_every_driver(project: Project, driver: str, env: str | None) -> None:
     """With the invalid one of an earlier try dropped, and the lock_timeout in force again afterwards."""
     if env is not None:

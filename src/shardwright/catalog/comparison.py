@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,11 +49,13 @@ class Comparison:
     `agreeing` tenants are where the directory says. `unplaced`: on one shard, and not in the directory. `twice`: on
     two shards or more. `elsewhere`: on another shard than the directory says. `missing`: on no shard. `undecided`: a
     shard that was not read could change the answer. `too_long`: the directory can't hold the id. `unread`: why which
-    shard was not read; of the `not_read` tenants placed there nothing is known.
+    shard was not read; of the `not_read` tenants placed there nothing is known. `moving` tenants are on their way,
+    and rightly on two shards.
     """
 
     agreeing: int
     not_read: int = 0
+    moving: int = 0
     unread: Mapping[str, Fault] = field(default_factory=dict)
     unplaced: Kind = Kind()
     twice: Kind = Kind()
@@ -76,7 +78,13 @@ class Comparison:
         """The comparison as `--json` prints it."""
         unread = [{"shard": name, "error": why.reason, "hint": why.hint or None} for name, why in self.unread.items()]
         kinds = {name: kind.as_dict() for name, kind in self.kinds.items()}
-        return {"agreeing": self.agreeing, **kinds, "unread": unread, "not_read": self.not_read}
+        return {
+            "agreeing": self.agreeing,
+            **kinds,
+            "unread": unread,
+            "not_read": self.not_read,
+            "moving": self.moving,
+        }
 
 
 class Workbench:
@@ -93,8 +101,13 @@ class Workbench:
         with self._alone, self._connection.cursor().copy(_queries["load_found"]) as copy:
             copy.write(page)
 
-    def compare(self, unread: Mapping[str, Fault]) -> Comparison:
-        """How what was laid down differs from the directory as it was copied; the table `difference` has it all."""
+    def compare(self, unread: Mapping[str, Fault], moving: Collection[str] = ()) -> Comparison:
+        """How what was laid down differs from the directory as it was copied; the table `difference` has it all.
+
+        Of the `moving` tenants nothing is said.
+        """
+        self._connection.execute(_queries["leave_out_found"], {"tenants": list(moving)})
+        self._connection.execute(_queries["leave_out_placed"], {"tenants": list(moving)})
         execute, names = self._connection.execute, {"unread": list(unread)}
         execute(_queries["drop_unread"], names)
         execute(_queries["analyze"])
@@ -104,7 +117,7 @@ class Workbench:
         first = _by_kind(execute(_queries["examples"], {"limit": NAMED}))
         not_read = counts.pop("unread", 0)
         kinds = {kind: Kind(count, tuple(first[kind])) for kind, count in counts.items()}
-        return Comparison(agreeing[0] if agreeing else 0, not_read, unread, **kinds)
+        return Comparison(agreeing[0] if agreeing else 0, not_read, len(moving), unread, **kinds)
 
 
 def _by_kind(rows: Iterable[tuple[Any, ...]]) -> dict[str, list[Difference]]:

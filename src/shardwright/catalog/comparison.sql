@@ -21,6 +21,12 @@ COPY pg_temp.found (shard, tenant) FROM STDIN
 -- What a shard said before it fell silent is only a part of what it has.
 DELETE FROM pg_temp.found WHERE shard = ANY (%(unread)s)
 
+-- name: leave_out_found
+DELETE FROM pg_temp.found WHERE tenant = ANY (%(tenants)s)
+
+-- name: leave_out_placed
+DELETE FROM pg_temp.directory WHERE tenant = ANY (%(tenants)s)
+
 -- name: analyze
 ANALYZE pg_temp.directory, pg_temp.found
 

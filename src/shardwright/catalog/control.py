@@ -68,13 +68,16 @@ def open_control(url: DatabaseUrl, *, application_name: str) -> Iterator[psycopg
 
 
 @contextmanager
-def read_control(url: DatabaseUrl, *, application_name: str) -> Iterator[psycopg.Connection[Any] | None]:
+def read_control(
+    url: DatabaseUrl, *, application_name: str, since: int | None = None
+) -> Iterator[psycopg.Connection[Any] | None]:
     """A connection that can only read; None where the schema was never made. For whoever asks: nothing is changed.
 
+    With `since`, any version of the schema from that file on will do: applications outlive versions of the tool.
     Raises ControlUnavailable as `open_control` does, ControlTooNew, ControlTooOld.
     """
     with _connected(url, application_name, READ_ONLY) as connection:
-        yield connection if _is_made(connection) else None
+        yield connection if _is_made(connection, since) else None
 
 
 @contextmanager
@@ -87,11 +90,12 @@ def beside_control(url: DatabaseUrl, *, application_name: str) -> Iterator[tuple
         yield connection, _is_made(connection)
 
 
-def _is_made(connection: psycopg.Connection[Any]) -> bool:
+def _is_made(connection: psycopg.Connection[Any], since: int | None = None) -> bool:
     present, known = version(connection), versions()[-1].number
-    _refuse_newer(present)
-    if 0 < present < known:
-        raise errors.ControlTooOld(present=present, known=known)
+    if since is None:
+        _refuse_newer(present)
+    if 0 < present < (since or known):
+        raise errors.ControlTooOld(present=present, known=since or known)
     return bool(present)
 
 

@@ -14,6 +14,7 @@ from shardwright import errors
 from shardwright.pg.queries import load
 
 CHANNEL = "shardwright_placement"  # every change is told here at its commit; schema/0006_placement.sql has the payload
+SINCE = 6  # the file of the control schema that made the directory; whoever only reads it needs no newer one
 LONGEST = 2000  # bytes of an id; an index holds no row of more than 2,700
 _queries = load(__package__, "placement.sql")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -21,6 +22,12 @@ from shardwright.pg.faults import Fault
 from shardwright.shard import Shard
 
 _NAME = "shardwright tenants"
+Moving = Callable[[psycopg.Connection[Any], datetime], Collection[str]]
+
+
+def _nobody(control: psycopg.Connection[Any], since: datetime) -> Collection[str]:
+    del control, since
+    return ()
 
 
 @dataclass(frozen=True)
@@ -154,6 +161,26 @@ def add_tenant(fleet: FleetConfig, tenant: str, *, shard: str | None, changed_by
     return present
 
 
+def place_tenant(fleet: FleetConfig, tenant: str, *, changed_by: str) -> Placement:
+    """The directory has a shard for `tenant`, by `tenants.placement` if it had none; no shard is asked.
+
+    Safe to repeat, and for several at once: all are given the same placement. For whoever makes the tenant's id, and so
+    knows that no shard can have it. Raises NoTenants, NoShards, BadTenantId, ControlUnavailable.
+    """
+    require_tenants(fleet.config)
+    placement.require_id(tenant)
+    fleet.select(None)
+    with open_control(fleet.control, application_name=_NAME) as control:
+        if present := placement.find(control, fleet.shard_set, tenant):
+            return present
+        chosen = _choose(fleet, tenant, placement.loads(control, fleet.shard_set))
+        try:
+            return placement.place(control, fleet.shard_set, tenant, chosen, changed_by=changed_by)[0]
+        except psycopg.errors.ForeignKeyViolation:  # the catalog has not seen this shard yet
+            record_shards(control, fleet.shard_set, fleet.shards)
+            return placement.place(control, fleet.shard_set, tenant, chosen, changed_by=changed_by)[0]
+
+
 def _require_addable(fleet: FleetConfig, tenant: str, shard: str | None) -> None:
     require_tenants(fleet.config)
     placement.require_id(tenant)
@@ -191,21 +218,24 @@ def require_shard(fleet: FleetConfig, name: str) -> None:
         raise errors.UsageError(reason=f"--shard takes one shard's name, not {name!r}", help="shardwright shards")
 
 
-def plan_sync(fleet: FleetConfig, *, accept: bool, forget: bool) -> Sync:
+def plan_sync(fleet: FleetConfig, *, accept: bool, forget: bool, moving: Moving = _nobody) -> Sync:
     """What `sync` would do; changes nothing. Raises NoTenants, NoShards, ControlUnavailable."""
-    found = verify(fleet)
+    found = verify(fleet, moving=moving)
     accepted, forgotten = found.elsewhere.count if accept else 0, found.missing.count if forget else 0
     return Sync(found, found.unplaced.count, accepted, forgotten)
 
 
-def verify(fleet: FleetConfig) -> Comparison:
-    """How the directory and the shards differ; changes nothing. Raises NoTenants, NoShards, ControlUnavailable."""
+def verify(fleet: FleetConfig, *, moving: Moving = _nobody) -> Comparison:
+    """How the directory and the shards differ; changes nothing. Raises NoTenants, NoShards, ControlUnavailable.
+
+    `moving` gives, over the control database, the tenants that have been on their way since a moment.
+    """
     require_tenants(fleet.config)
     with beside_control(fleet.control, application_name=_NAME) as (control, is_made):
-        return _compare(control, fleet, has_directory=is_made)
+        return _compare(control, fleet, has_directory=is_made, moving=moving)
 
 
-def sync(fleet: FleetConfig, *, accept: bool, forget: bool, changed_by: str) -> Sync:
+def sync(fleet: FleetConfig, *, accept: bool, forget: bool, changed_by: str, moving: Moving = _nobody) -> Sync:
     """The directory has every tenant that is on one shard, and of those on several it says what it said.
 
     With `accept` also those that are on another shard than it said, with `forget` none of those that are on no shard.
@@ -215,7 +245,7 @@ def sync(fleet: FleetConfig, *, accept: bool, forget: bool, changed_by: str) -> 
     require_tenants(fleet.config)
     with open_control(fleet.control, application_name=_NAME) as control:
         record_shards(control, fleet.shard_set, fleet.shards)
-        found = _compare(control, fleet, has_directory=True)
+        found = _compare(control, fleet, has_directory=True, moving=moving)
         with control.transaction():
             return Sync(
                 found,
@@ -225,13 +255,17 @@ def sync(fleet: FleetConfig, *, accept: bool, forget: bool, changed_by: str) -> 
             )
 
 
-def _compare(control: psycopg.Connection[Any], fleet: FleetConfig, *, has_directory: bool) -> Comparison:
+def _compare(
+    control: psycopg.Connection[Any], fleet: FleetConfig, *, has_directory: bool, moving: Moving
+) -> Comparison:
     """The directory is copied before the shards are asked: what is placed meanwhile is nobody's mistake."""
     limit = format_duration(fleet.config.limits.statement_timeout)
     bench = Workbench(control, statement_timeout=limit)
+    began = placement.moment(control)
     if has_directory:
         placement.copy_directory(control, fleet.shard_set)
-    return bench.compare(_read_all(fleet, bench, limit))
+    unread = _read_all(fleet, bench, limit)
+    return bench.compare(unread, moving(control, began) if has_directory else ())
 
 
 def _read_all(fleet: FleetConfig, bench: Workbench, limit: str) -> dict[str, Fault]:

@@ -221,11 +221,12 @@ def run_progress(progress: Mapping[str, Any], eta: Eta | None) -> str:
     """`copy: 1,200 of 9,000 rows, lag 0.3 s, 2 min to go (1 to 4 min)`."""
     of = f" of {progress['total']:,.0f}" if progress.get("total") is not None else ""
     lag = f", lag {progress['lag']:.1f} s" if progress.get("lag") is not None else ""
-    left = f", {_span(eta.likely)} to go ({_span(eta.early)} to {_span(eta.late)})" if eta else ""
+    left = f", {span(eta.likely)} to go ({span(eta.early)} to {span(eta.late)})" if eta else ""
     return f"{progress['phase']}: {progress['done']:,.0f}{of} {progress['unit']}{lag}{left}"
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """Seconds for people: `3 s`, `12 min`, `1.5 h`."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

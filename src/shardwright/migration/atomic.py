@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -113,31 +113,43 @@ class _AllOrNone:
         try:
             self._prepare(ways, verbose=verbose)
         except BaseException:
-            self._settle(self._decide("abort") or "abort", patience=timedelta(0))
+            self._give_up()
             raise
         ready = not self._halt.is_asked and all(ended.succeeded for ended in self._jobs.values())
         decision = self._decide("commit" if ready else "abort")
         if decision is None:
             return self._leave_in_doubt()
         self._op.tell(Decided(decision, len(self._begun)))
-        return self._conclude(decision, self._settle(decision, patience=_PERSEVERANCE))
+        return self._conclude(decision, self._settle(decision))
 
     @property
     def _begun(self) -> list[Shard]:
         """Shards that may have prepared something."""
         return [each.job.shard for each in self._jobs.values() if each.attempts]
 
-    def _settle(self, decision: Decision, *, patience: timedelta) -> Settlement:
-        return settle(
-            self._op.fleet,
-            self._token,
-            self._run,
-            self._begun,
-            decision,
-            patience=patience,
-            stop=self._op.stop,
-            on_settled=lambda ended: self._op.record(self._settled(ended, decision)),
-        )
+    def _settle(self, decision: Decision) -> Settlement:
+        try:
+            return settle(
+                self._op.fleet,
+                self._token,
+                self._run,
+                self._begun,
+                decision,
+                patience=_PERSEVERANCE,
+                stop=self._op.stop,
+                on_settled=lambda ended: self._op.take(self._settled(ended, decision)),
+                on_round=self._op.write_in_time,
+            )
+        finally:
+            self._op.write()
+
+    def _give_up(self) -> None:
+        """Nothing is prepared any more, also where nobody heard that it was; told to nobody, who may be what failed."""
+        decision = self._decide("abort") or "abort"
+        shards = [each.shard for each in self._plans.values()]
+        fleet, run, stop = self._op.fleet, self._run, self._op.stop
+        if not settle(fleet, self._token, run, shards, decision, patience=timedelta(0), stop=stop).open:
+            self._op.settle_decision(look_again=True)  # a worker that was not heard of may be late
 
     # --- preparing ----------------------------------------------------------------------------
 
@@ -219,7 +231,8 @@ class _AllOrNone:
         if not outcome.open:
             self._op.settle_decision()
         self._op.note = outcome.note
-        self._op.stopped = self._op.stopped or self._halt.reason
+        if decision == "abort" and self._halt.is_asked:
+            self._op.stopped = self._halt.told
         return outcome
 
     def _result(self, name: str) -> ShardResult:
@@ -248,10 +261,10 @@ class _AllOrNone:
         return outcome
 
 
-def _aborted(result: ShardResult, prepared: JobResult, ended_for_others: Collection[str]) -> ShardResult:
+def _aborted(result: ShardResult, prepared: JobResult, ended_for_others: tuple[str, ...]) -> ShardResult:
     """A shard of a rollout that came to nothing: its own failure, or undone since another one failed."""
     if prepared.succeeded:
         return result.with_note(status=Status.ROLLED_BACK)
-    if prepared.reply.reason is None or prepared.reply.reason in ended_for_others:
+    if prepared.reply.reason is None or prepared.reply.reason.startswith(ended_for_others):
         return result.with_note(status=Status.NOT_TRIED)
     return result.with_note(status=Status.FAILED, error=prepared.reply.reason, hint=prepared.reply.hint)

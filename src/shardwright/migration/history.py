@@ -194,11 +194,6 @@ class History:
         newest_first = self._revisions  # as walk_revisions gave them
         return [self.step(revision, upwards=False) for revision in newest_first if revision in above]
 
-    def describe(self, revision: str) -> str:
-        """`4f2a1b (add priority)`, for people."""
-        script = self._revisions.get(revision)
-        return f"{revision} ({script.doc})" if script is not None and script.doc else revision
-
     def _no_such_revision(self, target: str, reason: str) -> errors.NoSuchRevision:
         return errors.NoSuchRevision(directory=str(self.location.directory), revision=target, reason=reason)
 

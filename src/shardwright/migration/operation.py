@@ -28,7 +28,10 @@ _SET_LOCKS = 1 << 16  # set locks are numbers from here on, below are locks of o
 
 
 class Operation:
-    """A running operation; made by `operation`, which holds the shard set's lock around it."""
+    """A running operation; made by `operation`, which holds the shard set's lock around it.
+
+    `found_unsettled`: the runs of all shards or none that had not ended, and were finished before this one.
+    """
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class Operation:
         stop: StopRequest,
         on_event: Listener,
         adopts: int | None = None,
+        found_unsettled: Sequence[int] = (),
     ) -> None:
         self.fleet = fleet
         self.kind = kind
@@ -47,14 +51,13 @@ class Operation:
         self.ledger = ledger
         self.control = control
         self.stop = stop
+        self.found_unsettled = found_unsettled
         self.run: int | None = None
         self._adopts = adopts
         self._earlier: dict[str, ShardResult] = {}
         self.results: dict[str, ShardResult] = {}
         self.stopped: str | None = None
         self.note: str | None = None
-        self.found_unsettled: list[int] = []
-        self._on_event = on_event
         self._target: str | None = None
         self._ledger_fault: str | None = None
         self._fan_out: FanOut | None = None
@@ -85,9 +88,9 @@ class Operation:
         else:
             self.run = self._adopts
             self.ledger.adopt(self.run, target=target, plan=plan, results=results)
-        self._on_event(RunStarted(self.kind, self.run, target, len(self.results), len(todo)))
+        self.tell(RunStarted(self.kind, self.run, target, len(self.results), len(todo)))
         for result in settled:
-            self._on_event(ShardFinished(result))
+            self.tell(ShardFinished(result))
 
     def _since_the_first_try(self, result: ShardResult) -> ShardResult:
         """In a durable run that is carried on: what the shard was at the very beginning, and whether it has moved."""
@@ -114,9 +117,9 @@ class Operation:
             name=f"{self.kind} {self.run}",
             limits=limits,
             stop=self.stop,
-            on_result=lambda ended: self._take(result_of(ended)).has_failed,
-            on_round=self._write_in_time,
-            on_event=self._on_event,
+            on_result=lambda ended: self.take(result_of(ended)).has_failed,
+            on_round=self.write_in_time,
+            on_event=self.tell,
             max_failures=max_failures,
             verbose=verbose,
         )
@@ -125,7 +128,7 @@ class Operation:
         try:
             fan_out.run(waves)
         finally:
-            self._write()
+            self.write()
         self.stopped = self.stopped or fan_out.stopped
 
     def record(self, result: ShardResult) -> ShardResult:
@@ -133,20 +136,22 @@ class Operation:
 
         Where the ledger can't be written nothing new is started: what can't be recorded is not done.
         """
-        self._take(result)
-        self._write()
+        self.take(result)
+        self.write()
         return result
 
-    def _take(self, result: ShardResult) -> ShardResult:
+    def take(self, result: ShardResult) -> ShardResult:
+        """The shard's result is this one, here and with the next `write` in the ledger; gives it back."""
         result = self.results[result.shard] = self._unwritten[result.shard] = self._since_the_first_try(result)
-        self._on_event(ShardFinished(result))
+        self.tell(ShardFinished(result))
         return result
 
-    def _write_in_time(self) -> None:
+    def write_in_time(self) -> None:
+        """`write`, unless that was a moment ago: results that come close together are written together."""
         if time.monotonic() - self._written_at >= _TOGETHER:
-            self._write()
+            self.write()
 
-    def _write(self) -> None:
+    def write(self) -> None:
         """The ledger has every result, or its fault is known and nothing new is started."""
         if not self._unwritten:
             return
@@ -159,10 +164,13 @@ class Operation:
         self._unwritten.clear()
         self._written_at = time.monotonic()
 
-    def settle_decision(self) -> None:
-        """The ledger knows that nothing of this run is prepared any more; else the next operation looks again."""
+    def settle_decision(self, *, look_again: bool = False) -> None:
+        """The ledger knows that nothing of this run is prepared any more; else the next operation looks again.
+
+        `look_again`: the next operations do so all the same, for a day.
+        """
         try:
-            self.ledger.settle(self.run or 0)
+            self.ledger.settle(self.run or 0, taken_over=look_again)
         except psycopg.Error as error:
             self._ledger_fault = explain(error).reason
 
@@ -189,7 +197,7 @@ class Operation:
             extra=extra,
         )
         self._close(result)
-        self._on_event(RunFinished(result))
+        self.tell(RunFinished(result))
         return result
 
     def _write_what_is_missing(self) -> None:
@@ -242,8 +250,16 @@ def operation(
         record_shards(control, fleet.shard_set, fleet.shards)
         stop = stop or StopRequest()
         found = settle_left_over(fleet, ledger, stop=stop, on_event=on_event)
-        op = Operation(fleet, kind, control=control, ledger=ledger, stop=stop, on_event=on_event, adopts=adopts)
-        op.found_unsettled = found
+        op = Operation(
+            fleet,
+            kind,
+            control=control,
+            ledger=ledger,
+            stop=stop,
+            on_event=on_event,
+            adopts=adopts,
+            found_unsettled=found,
+        )
         try:
             yield op
         except BaseException as error:

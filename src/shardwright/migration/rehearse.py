@@ -24,8 +24,8 @@ from shardwright.pg.connect import connect
 from shardwright.pg.faults import explain
 from shardwright.pg.fingerprint import Difference, Fingerprint, differences, fingerprint
 from shardwright.pg.queries import load
-from shardwright.runs.events import Listener, Rehearsed, Rehearsing, ignore
-from shardwright.runs.fanout import FanOut, FanOutLimits, Job, JobResult
+from shardwright.runs.events import Listener, Rehearsed, Rehearsing
+from shardwright.runs.fanout import FanOutLimits, Job, JobResult, run_all
 from shardwright.runs.results import revisions_text
 from shardwright.runs.stopping import StopRequest
 
@@ -269,20 +269,15 @@ class _Stage:
 
     def _act(self, scratch: DatabaseUrl, acts: Sequence[Job]) -> list[_End]:
         """How each act on `scratch` ended, one after the other; after the first that fails none is begun."""
-        ends: list[_End] = []
-
-        def take(result: JobResult) -> bool:
-            ends.append(_End(result, _schema(scratch)))
-            return not result.succeeded
-
-        FanOut(
-            name="rehearsal",
+        schemas: list[Fingerprint] = []
+        ends = run_all(
+            "rehearsal",
+            [[replace(act, shard=replace(act.shard, url=scratch))] for act in acts],
             limits=self.limits,
             stop=self.stop,
-            on_result=take,
-            on_event=ignore,
-        ).run([[replace(act, shard=replace(act.shard, url=scratch))] for act in acts])
-        return ends
+            on_result=lambda _: schemas.append(_schema(scratch)),
+        )
+        return [_End(end, schema) for end, schema in zip(ends, schemas, strict=True)]
 
 
 def _make_version_table(scratch: DatabaseUrl, version_table: str) -> None:

@@ -46,7 +46,7 @@ class MigrateOptions:
     `max_failures`: how many shards may fail before nothing new is started (and, with `rollback`, those done go
     back); None means 0 for `stop` and `rollback`, any number for `continue`. `timeout` is per shard, over all its
     tries. `allow`: rules of lint that are let pass. `rehearse_rows` asks for a rehearsal as `rehearse` does. `atomic`:
-    all shards or none; `atomic_timeout` is how long locks may be held until all are prepared.
+    all shards or none; `atomic_timeout` is how long locks may be held until all are prepared, None means 10 s.
     """
 
     target: str = "head"
@@ -61,7 +61,7 @@ class MigrateOptions:
     online: bool = False
     allow: tuple[str, ...] = ()
     atomic: bool = False
-    atomic_timeout: timedelta = ATOMIC_TIMEOUT
+    atomic_timeout: timedelta | None = None
     rehearse: bool = False
     rehearse_rows: int | None = None
     verbose: bool = False
@@ -198,7 +198,7 @@ def _execute(op: Operation, history: History, plan: Plan, ways: Ways, options: M
 
 
 def _execute_together(op: Operation, history: History, plan: Plan, ways: Ways, options: MigrateOptions) -> Outcome:
-    limits, timeout = _limits(op.fleet, options), options.atomic_timeout
+    limits, timeout = _limits(op.fleet, options), options.atomic_timeout or ATOMIC_TIMEOUT
     return all_or_none(op, history, plan, ways, limits=limits, timeout=timeout, verbose=options.verbose)
 
 

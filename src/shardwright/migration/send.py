@@ -88,6 +88,8 @@ def send_all(
                 session.raise_if_cancelled()
                 session.place = f"upgrade {rendering.revision}"
                 sender.send(rendering)
+                if rendering.own_transaction:
+                    sender.commit()
             sender.commit()
         finally:
             sender.roll_back()
@@ -111,8 +113,6 @@ class _Sender:
             self._send_in_parts(rendering, parts)
         else:
             self._send_together([statement for part in parts for _, statement in part])
-        if rendering.own_transaction:
-            self.commit()
 
     def commit(self) -> None:
         """What was sent stays."""

@@ -13,8 +13,8 @@ from shardwright.migration.history import State
 from shardwright.migration.versions import read_state
 from shardwright.pg import activity, prepared
 from shardwright.pg.connect import NAME_LENGTH
-from shardwright.runs.events import Listener, Warned, ignore
-from shardwright.runs.fanout import FanOut, FanOutLimits, Job, JobResult
+from shardwright.runs.events import Listener, Warned
+from shardwright.runs.fanout import FanOutLimits, Job, JobResult, run_all
 from shardwright.runs.results import ShardResult, Status
 from shardwright.runs.session import ShardSession
 from shardwright.runs.stopping import StopRequest
@@ -73,19 +73,29 @@ def settle(
     patience: timedelta,
     stop: StopRequest,
     on_settled: Callable[[JobResult], object] = lambda _: None,
+    on_round: Callable[[], None] = lambda: None,
 ) -> Settlement:
     """Each of `shards` has nothing of `run` prepared any more, or is among the open ones.
 
     A shard that can't be reached is tried again until `patience` is over, or `stop` was asked twice: the decision
-    stands, so the first Ctrl-C changes nothing any more. `on_settled` is called for each shard that is done.
+    stands, so the first Ctrl-C changes nothing any more. `on_settled` is called for each shard that is done, `on_round`
+    as a fan-out's is.
     """
     result, left = Settlement(), list(shards)
     deadline = time.monotonic() + patience.total_seconds()
     table = fleet.config.fleet.version_table
     while left:
         jobs = [_job(shard, token, run, decision, table) for shard in left]
-        for ended in _run(fleet, run, jobs, on_settled):
-            result.ended[ended.job.shard.name] = ended
+        ends = run_all(
+            f"settle {run}",
+            [jobs],
+            limits=FanOutLimits.from_config(fleet.config.limits),
+            stop=StopRequest(),
+            on_result=lambda ended: on_settled(ended) if ended.succeeded else None,
+            on_round=on_round,
+            max_failures=None,
+        )
+        result.ended.update({ended.job.shard.name: ended for ended in ends})
         left = [shard for shard in left if shard.name in result.open]
         if time.monotonic() > deadline or stop.times > 1:
             break
@@ -102,26 +112,6 @@ def _job(shard: Shard, token: str, run: int, decision: Decision, version_table: 
         "version_table": version_table,
     }
     return Job(shard, "shardwright.migration.settle:settle_shard", payload, in_thread=True)
-
-
-def _run(fleet: FleetConfig, run: int, jobs: list[Job], on_settled: Callable[[JobResult], object]) -> list[JobResult]:
-    ended: list[JobResult] = []
-
-    def take(result: JobResult) -> bool:
-        ended.append(result)
-        if result.succeeded:
-            on_settled(result)
-        return not result.succeeded
-
-    FanOut(
-        name=f"settle {run}",
-        limits=FanOutLimits.from_config(fleet.config.limits),
-        stop=StopRequest(),
-        on_result=take,
-        on_event=ignore,
-        max_failures=None,
-    ).run([jobs])
-    return ended
 
 
 # --- after the death of the process that decides ----------------------------------------------

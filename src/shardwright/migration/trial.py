@@ -26,8 +26,8 @@ from shardwright.pg.connect import connect
 from shardwright.pg.contents import contents
 from shardwright.pg.faults import explain
 from shardwright.pg.fingerprint import fingerprint
-from shardwright.runs.events import Listener, Warned, ignore
-from shardwright.runs.fanout import FanOut, FanOutLimits, Job, JobResult
+from shardwright.runs.events import Listener, Warned
+from shardwright.runs.fanout import FanOutLimits, run_all
 from shardwright.runs.stopping import StopRequest
 from shardwright.shard import Shard
 
@@ -91,14 +91,18 @@ def try_out(
 
     Each way through the history is prepared on a scratch copy of the schema and rolled back. Where no scratch copy
     can be made it is told, and the fleet itself will say: a shard that can't prepare means that none commits.
+    Ends early, having found nothing, once `stop` is asked.
     """
     for each in {way_of(each): each for each in plan.todo}.values():
+        if stop.is_asked:
+            return
         try:
             with scratch_copy(each.shard.url, fleet.control, history.location.version_table) as url:
                 _try_on(url, fleet, history, each, ways, stop)
         except (NoScratch, psycopg.Error) as error:
-            reason = explain(error).reason if isinstance(error, psycopg.Error) else str(error)
-            on_event(Warned(f"not tried on a scratch copy beforehand: {reason}"))
+            if not stop.is_asked:  # Ctrl-C ends pg_dump too
+                reason = explain(error).reason if isinstance(error, psycopg.Error) else str(error)
+                on_event(Warned(f"not tried on a scratch copy beforehand: {reason}"))
             return
 
 
@@ -110,9 +114,13 @@ def _try_on(
             raise NoScratch("max_prepared_transactions is too small on the control database's server")
         name = f"shardwright_trial_{url.database}"
         before = _everything(connection, history)
-        result = _prepare(fleet, atomic.job(history, _on(url, plan), ways, name), stop)
-        if result.succeeded:
+        limits = FanOutLimits.from_config(fleet.config.limits, jobs=1, timeout=_PATIENCE)
+        job = atomic.job(history, _on(url, plan), ways, name)
+        (result,) = run_all("trial", [[job]], limits=limits, stop=stop)
+        if name in prepared.names(connection, name):  # or what its worker's death left of it
             prepared.finish(connection, name, commit=False)
+        if stop.is_asked:
+            return
         if not result.succeeded:
             reason = result.reply.reason or "no reason given"
             raise errors.NotAtomic(reason=f"on a scratch copy, {reason}", help=result.reply.hint or _WITHOUT)
@@ -131,20 +139,3 @@ def _everything(connection: psycopg.Connection[tuple[object, ...]], history: His
 
 def _on(url: DatabaseUrl, plan: ShardPlan) -> ShardPlan:
     return replace(plan, shard=Shard("scratch", url, {}))
-
-
-def _prepare(fleet: FleetConfig, job: Job, stop: StopRequest) -> JobResult:
-    results: list[JobResult] = []
-
-    def take(result: JobResult) -> bool:
-        results.append(result)
-        return not result.succeeded
-
-    FanOut(
-        name="trial",
-        limits=FanOutLimits.from_config(fleet.config.limits, jobs=1, timeout=_PATIENCE),
-        stop=stop,
-        on_result=take,
-        on_event=ignore,
-    ).run([[job]])
-    return results[0]

@@ -25,8 +25,7 @@ from shardwright.pg.connect import connect
 from shardwright.pg.contents import contents
 from shardwright.pg.faults import explain
 from shardwright.pg.fingerprint import differences, fingerprint
-from shardwright.runs.events import ignore
-from shardwright.runs.fanout import FanOut, FanOutLimits, Job, JobResult
+from shardwright.runs.fanout import FanOutLimits, Job, run_all
 from shardwright.runs.stopping import StopRequest
 from shardwright.shard import Shard
 
@@ -176,20 +175,13 @@ class _Proof:
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 
     def _try_both(self, online: DatabaseUrl, sent: DatabaseUrl) -> str | None:
-        results: list[JobResult] = []
-
-        def take(result: JobResult) -> bool:
-            results.append(result)
-            return not result.succeeded
-
-        FanOut(
-            name="proof",
+        results = run_all(
+            "proof",
+            [[self._online(Shard("online", online, {})), self._sent(Shard("sent", sent, {}))]],
             limits=FanOutLimits.from_config(self.fleet.config.limits, jobs=2, timeout=_PATIENCE),
             stop=self.stop,
-            on_result=take,
-            on_event=ignore,
             max_failures=None,
-        ).run([[self._online(Shard("online", online, {})), self._sent(Shard("sent", sent, {}))]])
+        )
         failed = next((result for result in results if not result.succeeded), None)
         return None if failed is None else f"on a copy of the schema, {failed.job.shard.name}: {failed.reply.reason}"
 

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+
+import psycopg
 
 from shardwright import errors
 from shardwright.catalog.control import open_control, read_control
 from shardwright.catalog.placement import Placement, find
 from shardwright.catalog.tenants import require_tenants
 from shardwright.config import FleetConfig
+from shardwright.move.preflight.check import preflight
+from shardwright.move.preflight.estimate import Estimate, estimate
+from shardwright.move.preflight.finding import Finding
+from shardwright.move.preflight.ground import open_ground
 from shardwright.move.steps import KIND
 from shardwright.move.store import Moves
-from shardwright.move.way import asking
+from shardwright.pg.faults import explain
 from shardwright.pg.fingerprint import fingerprint
-from shardwright.pg.tables import read_tables
 from shardwright.runs.board import Board
 from shardwright.shard import Shard
-from shardwright.transfer.clear import count_rows
-from shardwright.transfer.graph import TableGraph
-from shardwright.transfer.place import table_graph
-from shardwright.transfer.scope import Scope
 
 _NAME = "shardwright move"
+_MOST = 20  # of the errors in a refusal; `move plan` has all
 
 
 @dataclass(frozen=True)
@@ -41,62 +44,88 @@ class MoveOptions:
 
 @dataclass(frozen=True)
 class MovePlan:
-    """What a move would do."""
+    """What a move would do, how long it may take, and what could make it fail."""
 
     tenant: str
     source: str
     target: str
     epoch: int
-    rows: Mapping[str, int]
-    fingerprints: Mapping[str, str]
     options: MoveOptions
-    hosts: tuple[str, ...] = ()
-    graph: TableGraph | None = field(default=None, repr=False)
+    hosts: tuple[str, ...]
+    fingerprints: Mapping[str, str]
+    findings: tuple[Finding, ...]
+    estimate: Estimate | None
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """What has to be mended first."""
+        return tuple(each for each in self.findings if each.severity == "error")
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as `--json` prints it."""
-        names = ("tenant", "source", "target", "epoch")
-        return {**{name: getattr(self, name) for name in names}, "rows": dict(self.rows)}
+        return {
+            **{name: getattr(self, name) for name in ("tenant", "source", "target", "epoch")},
+            "offline": self.options.offline,
+            "findings": [each.as_dict() for each in self.findings],
+            "estimate": self.estimate.as_dict() if self.estimate else None,
+        }
 
     def as_data(self, fleet: FleetConfig) -> dict[str, Any]:
         """The plan as the run keeps it."""
         keep = self.options.keep if self.options.keep is not None else fleet.config.limits.keep
+        tables = self.estimate.tables if self.estimate else ()
         return {
             "tenant": self.tenant,
             "source": self.source,
             "target": self.target,
             "epoch": self.epoch,
-            "tables": [{"table": name, "rows": count} for name, count in self.rows.items()],
+            "tables": [{"table": each.table, "rows": each.rows} for each in tables],
             "fingerprints": dict(self.fingerprints),
             "keep_seconds": keep.total_seconds(),
             "streams": self.options.streams or fleet.config.moves.streams,
             "offline": self.options.offline,
             "allow": list(self.options.allow),
+            "checked_at": time.time(),
         }
 
 
 def plan_move(fleet: FleetConfig, tenant: str, options: MoveOptions) -> MovePlan:
     """What a move of `tenant` would do; changes nothing.
 
-    Raises NoSuchTenant, NoSuchShard, NoTenants, UsageError where it is there already, SchemasDiffer.
+    Raises NoSuchTenant, NoSuchShard, NoTenants, UsageError where it is there already, ShardsSilent.
     """
-    section = require_tenants(fleet.config)
+    require_tenants(fleet.config)
     placement = _placement(fleet, tenant)
     source, target = _shard(fleet, placement.shard), _shard(fleet, options.to)
     if source == target:
         raise errors.UsageError(reason=f"tenant {tenant!r} is on {target.name} already", help="shardwright tenants")
-    with asking(source) as here, asking(target) as there:
-        graph = table_graph(read_tables(here, fleet.config.fleet.version_table), section)
-        prints = {source.name: fingerprint(here).digest, target.name: fingerprint(there).digest}
-        rows = count_rows(here, Scope(0, tenant, graph)) if not graph.problems else {}
-    hosts = tuple(sorted({source.host, target.host}))
-    return MovePlan(
-        placement.tenant, source.name, target.name, placement.epoch, rows, prints, options, hosts=hosts, graph=graph
-    )
+    try:
+        with open_ground(fleet, placement.tenant, source, target, offline=options.offline) as ground:
+            found = preflight(ground, options.allow)
+            return MovePlan(
+                placement.tenant, source.name, target.name, placement.epoch, options,
+                hosts=tuple(sorted({source.host, target.host})),
+                fingerprints={side.name: fingerprint(side.connection).digest for side in ground.sides},
+                findings=tuple(found),
+                estimate=None if ground.is_broken or ground.graph.problems else estimate(ground),
+            )  # fmt: skip
+    except psycopg.Error as error:
+        shards = f"{source.name} and {target.name}"
+        raise errors.ShardsSilent(action="a move", shards=shards, reason=explain(error).reason) from error
+
+
+def require_sound(plan: MovePlan) -> None:
+    """Raises MoveRefused where the preflight has found errors."""
+    if plan.errors:
+        told = "\n".join(
+            f"  {each.fact}" + (f"; try: {each.cure}" if each.cure else "") for each in plan.errors[:_MOST]
+        )
+        raise errors.MoveRefused(tenant=plan.tenant, target=plan.target, findings=told)
 
 
 def start_move(fleet: FleetConfig, plan: MovePlan) -> int:
-    """The move is in the queue; gives its run's number. Raises MoveUnderWay, ControlUnavailable."""
+    """The move is in the queue; gives its run's number. Raises MoveRefused, MoveUnderWay, ControlUnavailable."""
+    require_sound(plan)
     throttle = {"bytes_per_second": plan.options.bytes_per_second} if plan.options.bytes_per_second else {}
     with open_control(fleet.control, application_name=_NAME) as control, control.transaction():
         run = Board(control, fleet.shard_set).create(

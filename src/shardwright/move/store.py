@@ -93,6 +93,11 @@ class Moves:
         """The moves that have something on a shard, the oldest first."""
         return [Move(*row) for row in self._connection.execute(_queries["open"], {"shard_set": self._shard_set})]
 
+    def tenants_since(self, moment: datetime) -> list[str]:
+        """Who is on the move, or was at any time since `moment` (by the control database's clock)."""
+        values = {"shard_set": self._shard_set, "since": moment}
+        return [row[0] for row in self._connection.execute(_queries["tenants_since"], values)]
+
     def switch(self, run: int, runner: int, *, changed_by: str, keep: float) -> int:
         """The tenant's placement is the target, the way back open for `keep` seconds; gives the epoch.
 

@@ -21,6 +21,12 @@ FROM shardwright.move
 WHERE shard_set = %(shard_set)s AND phase NOT IN ('kept', 'undone')
 ORDER BY run
 
+-- name: tenants_since
+SELECT DISTINCT move.tenant
+FROM shardwright.move
+JOIN shardwright.run ON run.id = move.run
+WHERE move.shard_set = %(shard_set)s AND (move.phase NOT IN ('kept', 'undone') OR run.finished_at >= %(since)s)
+
 -- name: switched
 UPDATE shardwright.move
 SET phase = 'switched', switched_at = clock_timestamp(), keep_until = clock_timestamp() + make_interval(secs => %(keep)s)

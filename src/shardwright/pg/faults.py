@@ -55,7 +55,7 @@ _STATE_HINTS = {
 def explain(error: BaseException) -> Fault:
     """`error`, and what lies beneath an SQLAlchemy error, as one line and a hint."""
     cause = getattr(error, "orig", None) or error
-    state = _sqlstate(cause)
+    state = sqlstate(cause)
     text = _one_line(cause)
     if isinstance(cause, psycopg.OperationalError) and state is None:
         hint = next((hint for pattern, hint in _CONNECT_HINTS if pattern.search(text)), "")
@@ -63,8 +63,8 @@ def explain(error: BaseException) -> Fault:
     return Fault(text, _STATE_HINTS.get(state or "", ""), state)
 
 
-def _sqlstate(error: BaseException) -> str | None:
-    """The five letters, from psycopg, psycopg2 or asyncpg (which SQLAlchemy wraps once more)."""
+def sqlstate(error: BaseException) -> str | None:
+    """PostgreSQL's code, from psycopg, psycopg2 or asyncpg (which SQLAlchemy wraps once more); None without one."""
     candidates: tuple[Callable[[BaseException], object], ...] = (
         lambda e: getattr(e, "sqlstate", None),
         lambda e: getattr(e, "pgcode", None),

@@ -50,11 +50,6 @@ def acquire(connection: psycopg.Connection[Any], key: int, *, patience: timedelt
         time.sleep(_POLL)
 
 
-def release(connection: psycopg.Connection[Any], key: int) -> None:
-    """Gives the lock `key` back; closing the session does the same."""
-    connection.execute(_queries["unlock"], {"class": CLASS, "key": key})
-
-
 def holder(connection: psycopg.Connection[Any], key: int) -> Holder | None:
     """Who holds the lock `key` in this database, or None."""
     row = connection.execute(_queries["lock_holder"], {"class": CLASS, "key": key}).fetchone()

@@ -1,9 +1,6 @@
 -- name: try_lock
 SELECT pg_catalog.pg_try_advisory_lock(%(class)s, %(key)s)
 
--- name: unlock
-SELECT pg_catalog.pg_advisory_unlock(%(class)s, %(key)s)
-
 -- name: lock_holder
 SELECT activity.pid, activity.application_name, activity.usename, activity.client_addr::text, activity.backend_start
 FROM pg_catalog.pg_locks AS held

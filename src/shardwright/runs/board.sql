@@ -178,9 +178,6 @@ LIMIT 200
 -- name: arrow
 SELECT reason FROM shardwright.run_arrow WHERE before = %(before)s AND after = %(after)s
 
--- name: arrows
-SELECT before, after, reason FROM shardwright.run_arrow ORDER BY before, after
-
 -- name: wish
 -- Of a run in somebody's hands: noticed within a heartbeat, or between two steps. Who wished to cancel stays heard.
 UPDATE shardwright.run SET wish = CASE WHEN wish = 'cancel' THEN wish ELSE %(wish)s END WHERE id = %(run)s

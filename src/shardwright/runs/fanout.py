@@ -19,7 +19,7 @@ from shardwright.config import LimitsSection, format_duration
 from shardwright.pg import activity, retry
 from shardwright.pg.connect import connect, milliseconds
 from shardwright.runs.budget import HostBudget
-from shardwright.runs.events import Listener, ShardProgress, ShardStarted, ShardWaiting, Stopping, WaveStarted
+from shardwright.runs.events import Listener, ShardProgress, ShardStarted, ShardWaiting, Stopping, WaveStarted, ignore
 from shardwright.runs.pool import WorkerProcess
 from shardwright.runs.protocol import Answer, Begun, Order, Progress, Reply
 from shardwright.runs.stopping import StopRequest
@@ -396,6 +396,39 @@ class FanOut:
             running.worker.cancel(running.ending, hard=patience > _HARD_AFTER)
 
     def _close(self) -> None:
+        """No worker is left; what runs is ended on its server, where an exception has cut the run short."""
+        for running in self._running.values():
+            running.worker.cancel("given up", hard=True)
         idle = (*self._idle[False], *self._idle[True])
         for worker in (*idle, *(running.worker for running in self._running.values())):
             worker.close()
+
+
+def run_all(
+    name: str,
+    waves: Sequence[Sequence[Job]],
+    *,
+    limits: FanOutLimits,
+    stop: StopRequest,
+    on_result: Callable[[JobResult], object] = lambda _: None,
+    on_round: Callable[[], None] = lambda: None,
+    max_failures: int | None = 0,
+) -> list[JobResult]:
+    """How every job ended, in the order of their ends; nobody is told of what happens on the way."""
+    results: list[JobResult] = []
+
+    def take(result: JobResult) -> bool:
+        results.append(result)
+        on_result(result)
+        return not result.succeeded
+
+    FanOut(
+        name=name,
+        limits=limits,
+        stop=stop,
+        on_result=take,
+        on_event=ignore,
+        on_round=on_round,
+        max_failures=max_failures,
+    ).run(waves)
+    return results

@@ -14,6 +14,8 @@ from shardwright.runs.protocol import Answer, Order, Request
 from shardwright.runs.serving import serve
 from shardwright.runs.session import ShardSession
 
+_PATIENCE = 2.0
+
 
 class WorkerThread:
     """The same to a fan-out as a WorkerProcess; starting one costs nothing, and none outlives our process."""
@@ -25,7 +27,9 @@ class WorkerThread:
         self.channel = ours
         self._theirs = theirs
         self._session: ShardSession | None = None
-        threading.Thread(target=self._work, name="sender", daemon=True).start()
+        self._patience = _PATIENCE
+        self._thread = threading.Thread(target=self._work, name="sender", daemon=True)
+        self._thread.start()
 
     def order(self, order: Order) -> None:
         """The worker begins with `order`."""
@@ -39,15 +43,16 @@ class WorkerThread:
 
     def kill(self) -> None:
         """The worker is given up: its channel ends, upon which the fan-out ends what it runs on its server."""
-        session = self._session
+        session, self._patience = self._session, 0.0
         if session is not None:
             session.cancelled = session.cancelled or "given up"
         with socket.socket(fileno=os.dup(self.channel.fileno())) as line:
             line.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """The thread ends after what it is doing."""
+        """The thread ends after what it is doing, which is waited for a moment, unless it was given up."""
         self.channel.close()
+        self._thread.join(self._patience)
 
     def last_words(self) -> str:
         """Why its channel ended; a thread that is not given up answers as long as our process lives."""
@@ -59,7 +64,7 @@ class WorkerThread:
                 order = self._theirs.recv()
                 assert isinstance(order, Order)  # noqa: S101 cancelling goes past the channel
                 self._answer(serve(order, self._answer, self._in_hand))
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             self._theirs.close()
 
     def _answer(self, answer: Answer) -> None:

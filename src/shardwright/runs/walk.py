@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -226,8 +226,10 @@ class Walk:
         )
         return True
 
-    def _board(self) -> AbstractContextManager[Board]:
-        return _open(self._control, self._fleet.shard_set)
+    @contextmanager
+    def _board(self) -> Iterator[Board]:
+        with self._control() as connection:
+            yield Board(connection, self._fleet.shard_set)
 
     def _say(self, word: Callable[[Board], T]) -> T:
         """What the board answers, asked until it does: while the control database is away, nothing goes on.
@@ -244,20 +246,6 @@ class Walk:
                 if self._hands.is_leaving:
                     raise Superseded from None
                 time.sleep(_PAUSE)
-
-
-class _open(AbstractContextManager[Board]):  # noqa: N801 used as a function
-    """A board over a connection of its own."""
-
-    def __init__(self, control: Control, shard_set: str) -> None:
-        self._connecting = control()
-        self._shard_set = shard_set
-
-    def __enter__(self) -> Board:
-        return Board(self._connecting.__enter__(), self._shard_set)
-
-    def __exit__(self, *error: Any) -> bool | None:
-        return self._connecting.__exit__(*error)
 
 
 def _told(error: BaseException) -> str:

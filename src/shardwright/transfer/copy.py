@@ -232,5 +232,5 @@ def _rows(part: Part) -> sql.Composed:
         return sql.SQL("SELECT {} FROM {} AS r WHERE {} AND {}").format(table.columns(), source, mine, drained)
     return sql.SQL("SELECT {} FROM {} AS l JOIN {} AS r ON {} WHERE l.n > {} AND l.n <= {} AND {} AND {}").format(
         table.columns(), table.list, source, table.is_row("r", "l"),
-        sql.Literal(part.first), sql.Literal(part.last), mine, drained,
+        sql.Literal(part.first), sql.Literal(part.last), table.checked(), drained,
     )  # fmt: skip

@@ -62,7 +62,7 @@ class _Condition:
         return sql.SQL("EXISTS (SELECT FROM {} AS {} WHERE {} AND {})").format(
             self._table(step.table).source,
             sql.Identifier(parent),
-            _joined(step, parent, row),
+            joined(step, parent, row),
             self.of(step.table, parent),
         )
 
@@ -70,7 +70,7 @@ class _Condition:
         """The row, or any above it. UNION and not UNION ALL: it ends where rows refer to one another in a circle."""
         tree, above = self._alias("tree"), self._alias("above")
         columns = list(dict.fromkeys(c for key in (*placed.way.steps, *placed.way.climbs) for c in key.columns))
-        climbs = [sql.SQL("({})").format(_joined(climb, above, tree)) for climb in placed.way.climbs]
+        climbs = [sql.SQL("({})").format(joined(climb, above, tree)) for climb in placed.way.climbs]
         return sql.SQL(
             "EXISTS (WITH RECURSIVE {tree} AS (SELECT {own} UNION SELECT {theirs} FROM {table} AS {above}, {tree} "
             "WHERE {climbs}) SELECT FROM {tree} WHERE {condition})"
@@ -96,8 +96,8 @@ class _Condition:
         return f"{word}_{next(self._numbers)}"
 
 
-def _joined(key: ForeignKey, parent: str, child: str) -> sql.Composable:
-    """The comparison that the foreign key itself makes."""
+def joined(key: ForeignKey, parent: str, child: str) -> sql.Composable:
+    """The comparison that the foreign key itself makes, between rows that the query calls `parent` and `child`."""
     parts = zip(key.referenced_columns, key.operators, key.columns, strict=True)
     return sql.SQL(" AND ").join(
         sql.SQL("{} {} {}").format(

@@ -12,7 +12,7 @@ from shardwright.cli.app import app, command, duration
 from shardwright.cli.commands.runs import tell_detached
 from shardwright.cli.commands.tenants import identifier
 from shardwright.cli.screen import Screen
-from shardwright.cli.words import counted, event_line, run_progress
+from shardwright.cli.words import counted, event_line, run_progress, size, span
 from shardwright.runs.stopping import StopRequest, stop_on_signals
 
 if TYPE_CHECKING:
@@ -246,8 +246,22 @@ _WORDS = {
 def _tell_plan(screen: Screen, fleet: Fleet, tenant: str, options: MoveOptions) -> int:
     found = fleet.plan_move(tenant, options)
     screen.document({"dry_run": True, **found.as_dict()})
-    screen.line(f"{identifier(tenant)}: {found.source} → {found.target}", important=True)
-    for table, rows in found.rows.items():
-        screen.line(f"  {table}: {counted(rows, 'row')}")
-    screen.line(f"{counted(sum(found.rows.values()), 'row')} of {counted(len(found.rows), 'table')}", important=True)
-    return 0
+    screen.line(f"{identifier(found.tenant)}: {found.source} → {found.target}", important=True)
+    for finding in found.findings:
+        mark, style = _MARKS[finding.severity]
+        cure = f"; try: {finding.cure}" if finding.cure else ""
+        screen.line(f"{mark} {finding.check}: {finding.fact}{cure}", style=style, important=finding.severity == "error")
+    if estimate := found.estimate:
+        for table in estimate.tables:
+            about = "" if table.is_counted else "about "
+            screen.line(f"  {table.table}: {about}{counted(table.rows, 'row')}, {size(table.bytes)}")
+        early, late = estimate.seconds
+        screen.line(
+            f"{counted(estimate.rows, 'row')}, {size(estimate.bytes)}; {span(early)} to {span(late)}, "
+            f"write gap about {estimate.write_gap * 1000:.0f} ms",
+            important=True,
+        )
+    return 2 if found.errors else 0
+
+
+_MARKS = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("-", "dim")}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shardwright.runs.store import Run
 
 _LOOK_EVERY = 0.5
+_SILENT = 60  # seconds after which a worker that said nothing is not counted on
 _REST = ("waiting", "paused", "parked")
 Number = Annotated[int, typer.Argument(metavar="ID", help="The run's number.")]
 group = typer.Typer(help="The ledger: who did what to which shard, and how it ended; what is under way.")
@@ -137,8 +138,8 @@ def _tell(screen: Screen, fleet: Fleet, run: Run, results: Sequence[ShardResult]
 
 
 def _tell_what_helps(screen: Screen, fleet: Fleet, run: DurableRun) -> None:
-    if run.state == "queued" and not any(worker.silent < 60 for worker in fleet.workers()):
-        screen.line("  no worker is running; try: shardwright worker", style="yellow", important=True)
+    if run.state == "queued":
+        _tell_if_none_works(screen, _workers_alive(fleet))
     cure = {"waiting": "approve", "paused": "resume", "parked": "resume"}.get(run.state)
     if cure is not None:
         also = "" if run.direction == "back" else f", or: shardwright runs cancel {run.id}"
@@ -147,11 +148,18 @@ def _tell_what_helps(screen: Screen, fleet: Fleet, run: DurableRun) -> None:
 
 def tell_detached(screen: Screen, fleet: Fleet, number: int) -> int:
     """A run is in the queue: its number, and how to see what becomes of it."""
-    silent_for = 60
-    alive = [worker for worker in fleet.workers() if worker.silent < silent_for]
-    screen.document({"run": number, "state": "queued", "workers": len(alive)})
-    screen.line(f"run {number} is in the queue, for {counted(len(alive), 'worker')}", important=True)
-    if not alive:
-        screen.line("  no worker is running; try: shardwright worker", style="yellow", important=True)
+    alive = _workers_alive(fleet)
+    screen.document({"run": number, "state": "queued", "workers": alive})
+    screen.line(f"run {number} is in the queue, for {counted(alive, 'worker')}", important=True)
+    _tell_if_none_works(screen, alive)
     screen.line(f"  follow it: shardwright runs show {number} --follow")
     return 0
+
+
+def _workers_alive(fleet: Fleet) -> int:
+    return sum(worker.silent < _SILENT for worker in fleet.workers())
+
+
+def _tell_if_none_works(screen: Screen, alive: int) -> None:
+    if not alive:
+        screen.line("  no worker is running; try: shardwright worker", style="yellow", important=True)

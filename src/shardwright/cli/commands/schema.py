@@ -104,47 +104,29 @@ def migrate(
     from shardwright.fleet import MigrateOptions  # noqa: PLC0415
 
     fleet = screen.fleet()
-    if screen.dry_run or detach:
-        options = MigrateOptions(
-            target=target,
-            shards=shards,
-            jobs=jobs,
-            canary=canary,
-            waves=waves,
-            on_failure=on_failure,
-            max_failures=max_failures,
-            timeout=timeout,
-            lock_timeout=lock_timeout,
-            online=online,
-            allow=allowed(allow),
-            atomic=atomic,
-            rehearse=rehearse,
-            rehearse_rows=rehearse_rows,
-        )
-        if detach and not screen.dry_run:
-            return tell_detached(screen, fleet, fleet.start_migrate(options))
-        return _show_rollout(screen, fleet, options)
+    values: dict[str, Any] = {
+        "target": target,
+        "shards": shards,
+        "jobs": jobs,
+        "canary": canary,
+        "waves": waves,
+        "on_failure": on_failure,
+        "max_failures": max_failures,
+        "timeout": timeout,
+        "lock_timeout": lock_timeout,
+        "online": online,
+        "allow": allowed(allow),
+        "atomic": atomic,
+        "atomic_timeout": atomic_timeout,
+        "rehearse": rehearse,
+        "rehearse_rows": rehearse_rows,
+    }
+    if screen.dry_run:
+        return _show_rollout(screen, fleet, MigrateOptions(**values))
+    if detach:
+        return tell_detached(screen, fleet, fleet.start_migrate(MigrateOptions(**values)))
     with screen.progress() as listener, stop_on_signals(StopRequest()) as stop:
-        result = fleet.migrate(
-            target,
-            shards=shards,
-            jobs=jobs,
-            canary=canary,
-            waves=waves,
-            on_failure=on_failure,
-            max_failures=max_failures,
-            timeout=timeout,
-            lock_timeout=lock_timeout,
-            online=online,
-            allow=allowed(allow),
-            atomic=atomic,
-            **({"atomic_timeout": atomic_timeout} if atomic_timeout else {}),
-            rehearse=rehearse,
-            rehearse_rows=rehearse_rows,
-            verbose=screen.verbose,
-            stop=stop,
-            on_event=listener,
-        )
+        result = fleet.migrate(**values, verbose=screen.verbose, stop=stop, on_event=listener)
     return tell(screen, result)
 
 

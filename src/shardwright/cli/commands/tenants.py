@@ -211,6 +211,8 @@ def _summary(comparison: Comparison, agreeing: str, done_with: Collection[str] =
     told = [f"{counted(comparison.agreeing, 'tenant')} {agreeing}"]
     kinds = comparison.kinds.items()
     told += [f"{kind.count} {_WORDS[name]}" for name, kind in kinds if kind.count and name not in done_with]
+    if comparison.moving:
+        told.append(f"{comparison.moving} on the move")
     if comparison.unread:
         told.append(f"{counted(len(comparison.unread), 'shard')} not read ({counted(comparison.not_read, 'tenant')})")
     return told

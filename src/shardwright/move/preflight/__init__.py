@@ -1,0 +1,1 @@
+"""Every reason why a move could fail, found before anything is touched."""

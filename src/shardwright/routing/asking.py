@@ -1,0 +1,61 @@
+"""Asks the catalog where a tenant is, over one connection that is kept."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import psycopg
+
+from shardwright import errors
+from shardwright.catalog import placement
+from shardwright.catalog.control import read_control, unavailable
+from shardwright.config import FleetConfig
+from shardwright.routing.known import Place
+
+NAME = "shardwright routing"
+
+
+class Asker:
+    """One question at a time; the connection is made by the first, and anew where it broke."""
+
+    def __init__(self, fleet: FleetConfig) -> None:
+        self._fleet = fleet
+        self._stack = ExitStack()
+        self._control: psycopg.Connection[Any] | None = None
+
+    def ask(self, tenant: str) -> Place | None:
+        """Where the directory has `tenant`; None where it has not. Raises BadTenantId, ControlError."""
+        placement.require_id(tenant)
+        if self._control is not None:
+            try:
+                return self._find(self._control, tenant)
+            except psycopg.Error:  # it was ended while it lay idle, perhaps; a new one tells
+                self.close()
+        self._control = self._open()
+        return self._find_or_close(self._control, tenant) if self._control is not None else None
+
+    def close(self) -> None:
+        """The connection is closed; a later question makes another."""
+        self._control = None
+        stack, self._stack = self._stack, ExitStack()
+        with suppress(errors.ControlError):  # broken already
+            stack.close()
+
+    def _open(self) -> psycopg.Connection[Any] | None:
+        opened = read_control(self._fleet.control, application_name=NAME, since=placement.SINCE)
+        control = self._stack.enter_context(opened)
+        if control is None:
+            self.close()  # a schema that is made later is to be seen
+        return control
+
+    def _find_or_close(self, control: psycopg.Connection[Any], tenant: str) -> Place | None:
+        try:
+            return self._find(control, tenant)
+        except psycopg.Error as error:
+            self.close()
+            raise unavailable(self._fleet.control, error) from error
+
+    def _find(self, control: psycopg.Connection[Any], tenant: str) -> Place | None:
+        found = placement.find(control, self._fleet.shard_set, tenant)
+        return Place(found.shard, found.epoch) if found else None
