@@ -32,7 +32,7 @@ from shardwright.move.operate import MoveStatus
 from shardwright.move.store import Moves
 from shardwright.runs.board import Board
 from shardwright.runs.stopping import StopRequest
-from shardwright.transfer import capture, clear, copy, drain, fence, sessions, stream, switch
+from shardwright.transfer import capture, clear, compare, copy, drain, fence, sessions, stream, switch
 
 SCHEMA = """
 CREATE TABLE plan (code text PRIMARY KEY, price integer);
@@ -666,7 +666,7 @@ _FILL = (
 
 _OWNERS: dict[str, Any] = {
     "Board": Board, "Moves": Moves, "Copy": copy.Copy, "Switch": switch.Switch, "Sessions": sessions.Sessions,
-    "capture": capture, "clear": clear, "drain": drain, "fence": fence, "stream": stream,
+    "capture": capture, "clear": clear, "compare": compare, "drain": drain, "fence": fence, "stream": stream,
 }  # fmt: skip
 
 
