@@ -32,14 +32,15 @@ from shardwright.move.way import Way
 from shardwright.runs.board import Board
 from shardwright.runs.kinds import StepContext
 from shardwright.transfer import capture
+from shardwright.transfer.copy import Copy
 from shardwright.transfer.drain import drain, forget_drained, make_room, snapshot
-from shardwright.transfer.sessions import Sessions, write_silently
+from shardwright.transfer.sessions import write_silently
 from shardwright.transfer.switch import NotNow, Switch
 
 COPY_ROWS, LARGE_COPY_ROWS = 300_000, 4_000_000
 GAP_ROWS, LARGE_GAP_ROWS = (10_000, 1_000_000), 5_000_000
 MEMORY_ROWS = (100_000, 1_000_000)
-OURS, PSQL, DUMP = "shardwright move", "psql | psql", "pg_dump | pg_restore"
+OURS, WHOLE, PSQL, DUMP = "shardwright's copy", "a whole move", "psql | psql", "pg_dump | pg_restore"
 # What we promise.
 BESIDE_PSQL, BESIDE_PSQL_LARGE, GAP_MS, GAP_GROWTH, OTHERS_COST, MEMORY_GROWTH, TINY_SECONDS = (
     1.2, 1.0, 100.0, 2.0, 5.0, 8.0, 1.0,
@@ -47,6 +48,7 @@ BESIDE_PSQL, BESIDE_PSQL_LARGE, GAP_MS, GAP_GROWTH, OTHERS_COST, MEMORY_GROWTH, 
 
 Figures = dict[str, float]
 Clusters = tuple[Cluster, Cluster]
+_MOVE = 1000  # the number of a move that is no run
 _AT_ONCE_MS = 30.0  # a figure that is below twice this has not grown: it is the machine's noise
 
 
@@ -73,7 +75,7 @@ def copy(clusters: Clusters, options: argparse.Namespace) -> Iterator[tuple[str,
     for rows in options.copy_rows:
         with shards(clusters, rows) as made:
             _make_alone(made)
-            ways = {OURS: _moved, PSQL: _by_psql, DUMP: _by_dump}
+            ways = {OURS: partial(_copied, streams=options.streams), PSQL: _by_psql, DUMP: _by_dump, WHOLE: _moved}
             found: dict[str, list[Figures]] = {name: [] for name in ways}
             for _ in range(options.repeat):
                 for name, way in ways.items():
@@ -90,6 +92,7 @@ def _timed(made: Shards, rows: int, way: Callable[[Shards], Figures]) -> Figures
     clients, servers = client_seconds(), made.server_seconds()
     took = way(made)
     seconds = took.pop("seconds")
+    time.sleep(0.2)  # what a session has used is counted once it has ended
     used = {
         "client s/million": client_seconds() - clients,
         "server s/million": made.server_seconds() - servers,
@@ -97,21 +100,32 @@ def _timed(made: Shards, rows: int, way: Callable[[Shards], Figures]) -> Figures
     arrived = made.sql(TARGET, f"SELECT count(*) FROM tasks WHERE organization_id = {TENANT}")[0][0]
     if arrived != rows:
         raise SystemExit(f"{arrived} of {rows} rows have arrived")
-    if took:  # a whole move: taken back, and what it used is not that of its copy
+    if way is _moved:
         made.fleet.undo_move(TENANT)
-        used = {}
-    return {"rows/s": rows / seconds, **took, **{name: used[name] / rows * 1e6 for name in used}}
+    return {"rows/s": rows / seconds, **{name: each / rows * 1e6 for name, each in used.items()}, **took}
+
+
+def _copied(made: Shards, streams: int) -> Figures:
+    """The copy of a move, with triggers on both shards and all that it writes down; nobody else writes."""
+    here, there = made.sessions_of(SOURCE, _MOVE), made.sessions_of(TARGET, _MOVE)
+    with _capture(made), _capture(made, TARGET):
+        began = time.monotonic()
+        context = StepContext(fleet=made.fleet.resolved, run=_MOVE, plan={})
+        Copy(made.scope(_MOVE), here, there, context, streams=streams).copy()
+        return {"seconds": time.monotonic() - began}
 
 
 def _moved(made: Shards) -> Figures:
-    """The steps of a real move by themselves."""
+    """From the plan until the way back is all that is kept; how fast the two comparisons in it were."""
+    began = time.monotonic()
     found = {step.name: step for step in made.move().steps}
+    seconds = time.monotonic() - began
     rates = {
         f"{name} rows/s": step.result["rows"] / (step.ended_at - step.begun_at).total_seconds()
         for name in ("compare", "prove")
         if (step := found[name]) and step.ended_at and step.begun_at
     }
-    return {"seconds": found["copy"].result["seconds"], **rates}
+    return {"seconds": seconds, **rates}
 
 
 def _by_psql(made: Shards) -> Figures:
@@ -292,7 +306,7 @@ def _nothing() -> Iterator[None]:
 
 
 @contextmanager
-def _capture(made: Shards, side: str = SOURCE, move: int = 1000) -> Iterator[None]:
+def _capture(made: Shards, side: str = SOURCE, move: int = _MOVE) -> Iterator[None]:
     """A move's triggers are on every table of the shard."""
     scope, context = made.scope(move), StepContext(fleet=made.fleet.resolved, run=move, plan={})
     with made.connect(side) as connection:
@@ -311,12 +325,11 @@ def _capture(made: Shards, side: str = SOURCE, move: int = 1000) -> Iterator[Non
 
 def drained(clusters: Clusters, options: argparse.Namespace) -> Iterator[tuple[str, Figures]]:
     """Keys per second from the queue to the target, in rounds of several sizes."""
-    move = 1000
     with shards(clusters, 200_000) as made:
         made.empty_target()
         _by_psql(made)
-        scope = made.scope(move)
-        here, there = (Sessions(made.fleet.resolved.select(name)[0], move, 0) for name in (SOURCE, TARGET))
+        scope = made.scope(_MOVE)
+        here, there = made.sessions_of(SOURCE, _MOVE), made.sessions_of(TARGET, _MOVE)
         with _capture(made), _capture(made, TARGET), here.open() as reader, there.open() as writer:
             write_silently(writer)
             make_room(writer, scope.tables)
@@ -453,6 +466,7 @@ def parse() -> argparse.Namespace:
     number("--keys", nargs="+", default=[10, 1_000, 50_000], help="keys in a drain")
     number("--repeat", default=3, help="take the median of so many copies (3)")
     number("--rounds", default=5, help="the same for tiny tenants, drains and writers (5)")
+    number("--streams", default=2, help="of our copy (2)")
     number("--switches", default=100, help="of each tenant, back and forth (100)")
     number("--writes", default=4000, help="of each writer whose costs are measured (4000)")
     add("--pause", type=float, default=0.002, metavar="S", help="of a writer between two writes (0.002)")

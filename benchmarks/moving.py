@@ -24,6 +24,7 @@ from shardwright.move.operate import MoveStatus
 from shardwright.pg.tables import read_tables
 from shardwright.transfer.place import table_graph
 from shardwright.transfer.scope import Scope
+from shardwright.transfer.sessions import Sessions
 
 TENANT, OTHER = "1", "2"
 SOURCE, TARGET = "source", "target"
@@ -129,6 +130,10 @@ class Shards:
             tables = read_tables(connection)
         assert fleet.config.tenants is not None
         return Scope(move, TENANT, table_graph(tables, fleet.config.tenants))
+
+    def sessions_of(self, name: str, move: int) -> Sessions:
+        """The mover's sessions on that shard."""
+        return Sessions(self.fleet.resolved.select(name)[0], move, 0)
 
     def move(self) -> MoveStatus:
         """The tenant is at the target, the way back open."""

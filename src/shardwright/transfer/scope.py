@@ -150,8 +150,16 @@ class MovedTable:
         Values that PostgreSQL takes for equal though they are not the same (numeric 1.0 and 1.00, -0.0, jsonb) are
         hashed by their text.
         """
-        values = sql.SQL(", ").join(_hashed(row, column) for column in self.table.columns)
-        return sql.SQL("pg_catalog.hash_record_extended(ROW({}), 0)").format(values)
+        return _hash(row, self.table.columns)
+
+    def hash_of_key(self, row: str = "r") -> sql.Composable:
+        """The same of its key alone."""
+        return _hash(row, self.key)
+
+
+def _hash(row: str, columns: tuple[Column, ...]) -> sql.Composable:
+    values = sql.SQL(", ").join(_hashed(row, column) for column in columns)
+    return sql.SQL("pg_catalog.hash_record_extended(ROW({}), 0)").format(values)
 
 
 def _hashed(row: str, column: Column) -> sql.Composable:
