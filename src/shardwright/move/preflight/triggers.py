@@ -66,10 +66,10 @@ def _without_the_right(ground: Ground, side: Side, found: list[tuple[str, str, s
 
 
 def _circles(side: Side) -> Iterator[str]:
-    """The foreign keys from a table to itself, or to one that needs it, that are checked at once."""
+    """The foreign keys from a table to itself, or to one that needs it."""
     for group in side.graph.copy_order:
         for table in (table for name in group for table in with_partitions(side.graph[name])):
             for key in table.foreign_keys:
                 there = side.graph.find(key.table)
-                if there is not None and there.table.name in group and not key.is_deferrable:
+                if there is not None and there.table.name in group:
                     yield f"{side.shown(table.name)}.{columns_text(key.columns)} → {side.shown(key.table)}"
