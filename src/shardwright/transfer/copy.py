@@ -1,10 +1,11 @@
 """The copy: every row of the tenant, in parts, several at once, resumable; what is there always equals one snapshot.
 
 Small tables go together in one transaction. One that is larger is shared out among the streams by a hash of its keys:
-each reads all of the tenant's rows and sends its share. The keys of a very large table are listed once, and parts of the list copied by streams that share a snapshot. Every new
-snapshot, after a while or after a death, begins with a drain: what was copied before is brought to it. A part leaves
-out the keys that are in the queue, since the drain brings them; and what a drain has brought leaves the list, in the
-transaction that takes it from the queue. So the copied part always is what the source held at one moment, and two
+each reads all of the tenant's rows and sends its share. The keys of a very large table are listed once, and parts of
+the list copied. Streams share a snapshot. Every new snapshot, after a while or after a death, begins with a drain:
+what was copied before is brought to it. A part leaves out the keys that are in the queue, since the drain brings them;
+and what a drain has brought leaves the list, in the transaction that takes it from the queue. What goes whole is not
+drained to before, and leaves nothing out. So the copied part always is what the source held at one moment, and two
 rows that exchange a unique value never meet.
 """
 
@@ -108,35 +109,51 @@ class Copy:
         self._counts = self._count(reader, left)
         group: list[MovedTable] = []
         for table in left:
-            together = sum(self._counts[each.number] for each in (*group, table))
-            if group and not (self._is_silent and together <= _SMALL):
+            if group and not (self._is_silent and self._fit_together((*group, table))):
                 yield group
                 group = []
             group.append(table)
         if group:
             yield group
 
+    def _fit_together(self, tables: tuple[MovedTable, ...]) -> bool:
+        return sum(self._counts[table.number] for table in tables) <= _SMALL and not any(map(self._is_begun, tables))
+
+    def _is_begun(self, table: MovedTable) -> bool:
+        """Whether parts of it may be there."""
+        return table.number in self._listed or self._is_shared(table)
+
+    def _is_shared(self, table: MovedTable) -> bool:
+        return any(number == table.number and part < _WHOLE for number, part in self._done)
+
     def _count(self, reader: Any, tables: list[MovedTable]) -> dict[int, int]:
-        """The tenant's rows in each table, counted no further than is of any matter."""
+        """The tenant's rows in each table, counted no further than is of any matter; and which have a list."""
         counts = [
-            sql.SQL("SELECT {}, count(*) FROM (SELECT FROM {} AS r WHERE {} LIMIT {}) AS _").format(
-                sql.Literal(table.number), table.table.source, table.mine(), sql.Literal(_UNLISTED_ROWS + 1)
+            sql.SQL(
+                "SELECT {}, (SELECT count(*) FROM (SELECT FROM {} AS r WHERE {} LIMIT {}) AS _), "
+                "pg_catalog.to_regclass({}) IS NOT NULL"
+            ).format(
+                sql.Literal(table.number), table.table.source, table.mine(), sql.Literal(_UNLISTED_ROWS + 1),
+                sql.Literal(table.list.as_string(None)),
             )
             for table in tables
-        ]
-        return dict(reader.execute(sql.SQL(" UNION ALL ").join(counts)).fetchall()) if counts else {}
+        ]  # fmt: skip
+        rows = reader.execute(sql.SQL(" UNION ALL ").join(counts)).fetchall() if counts else []
+        self._listed = {number for number, _, has_list in rows if has_list}
+        return {number: count for number, count, _ in rows}
 
     def _copy_tables(
         self, tables: list[MovedTable], reader: Any, writer: Any, pool: ThreadPoolExecutor, pairs: Any
     ) -> None:
-        begun = self._scope.tables[: tables[-1].number + 1]
         jobs = [tuple(Part(table, _WHOLE) for table in tables)]
         if len(tables) == 1:
             jobs = [(part,) for part in self._parts(reader, tables[0])]
+        is_whole = jobs[0][0].number == _WHOLE  # and nothing of it is there yet that could be drained to
+        begun = self._scope.tables[: tables[0].number + (not is_whole)]
         while left := [job for job in jobs if not all((each.table.number, each.number) in self._done for each in job)]:
             with self._at_one_moment(reader, writer, begun) as moment:
                 self._copy_jobs(left, moment, pool, pairs)
-        if jobs[0][0].number != _WHOLE:
+        if not is_whole:
             self._note(writer, Part(tables[0], _WHOLE), Streamed())
 
     def _copy_jobs(self, jobs: list[Job], moment: str, pool: ThreadPoolExecutor, pairs: Any) -> None:
@@ -208,9 +225,9 @@ class Copy:
 
     def _parts(self, reader: Any, table: MovedTable) -> list[Part]:
         """The same after a death: a list that was made is kept, and shares stay shares."""
-        if not self._has_list(reader, table):
-            is_shared = any(number == table.number and part < _WHOLE for number, part in self._done)
-            if not table.key or self._counts[table.number] <= _SMALL and not is_shared:
+        if table.number not in self._listed:
+            is_shared = self._is_shared(table)
+            if not table.key or (self._counts[table.number] <= _SMALL and not is_shared):
                 return [Part(table, _WHOLE)]
             if is_shared or self._needs_no_list(table):
                 return [Part(table, -share, shares=self._streams) for share in range(1, self._streams + 1)]
@@ -269,8 +286,9 @@ def _width(table: MovedTable) -> float:
 def _rows(part: Part) -> sql.Composed:
     table = part.table
     source, mine = table.table.source, table.mine()
-    same = table.is_row("r", "q") if table.key else sql.SQL("true")
-    drained = sql.SQL("NOT EXISTS (SELECT FROM {} AS q WHERE {})").format(table.queue, same)
+    if part.number == _WHOLE:
+        return sql.SQL("SELECT {} FROM {} AS r WHERE {}").format(table.columns(), source, mine)
+    drained = sql.SQL("NOT EXISTS (SELECT FROM {} AS q WHERE {})").format(table.queue, table.is_row("r", "q"))
     if part.first is None:
         return sql.SQL("SELECT {} FROM {} AS r WHERE {} AND {} AND {}").format(
             table.columns(), source, mine, drained, _in_share(part)
