@@ -275,7 +275,9 @@ def _writes(made: Shards, write: Callable[..., None], tenant: str, numbers: Iter
     """Writes per second, and seconds of the server's processor for each, of one session."""
     with made.connect(SOURCE) as connection:
         (pid,) = connection.execute("SELECT pg_backend_pid()").fetchone() or (0,)
-        (task,) = connection.execute("SELECT min(id) FROM tasks WHERE organization_id = %s", [tenant]).fetchone() or (0,)
+        (task,) = connection.execute("SELECT min(id) FROM tasks WHERE organization_id = %s", [tenant]).fetchone() or (
+            0,
+        )
         write(connection, tenant, task, next(numbers))
         began, used = time.monotonic(), _on_processor(pid)
         for _ in range(count):
@@ -414,7 +416,9 @@ def reaches(found: Mapping[str, Figures]) -> Iterator[Reach]:
     for name, each in found.items():
         if name.startswith("copy") and name.endswith(OURS):
             is_large = int(name.split()[1]) > COPY_ROWS
-            yield Reach(f"{name}: times {PSQL}", each[f"x {PSQL}"], BESIDE_PSQL_LARGE if is_large else BESIDE_PSQL, True)
+            yield Reach(
+                f"{name}: times {PSQL}", each[f"x {PSQL}"], BESIDE_PSQL_LARGE if is_large else BESIDE_PSQL, True
+            )
         if name.startswith("write gap"):
             gaps.append(each["gap p99"])
             yield Reach(f"{name}: p99", each["gap p99"], GAP_MS)
@@ -489,7 +493,9 @@ def main() -> int:
             for name, figures in MEASURES[measure](clusters, options):
                 found[name] = figures
                 if not options.json:
-                    print(f"{name:48}", "  ".join(f"{key} {_short(value)}" for key, value in figures.items()), flush=True)
+                    print(
+                        f"{name:48}", "  ".join(f"{key} {_short(value)}" for key, value in figures.items()), flush=True
+                    )
     made = list(reaches(found))
     if options.json:
         machine = {"processors": os.cpu_count(), "python": sys.version.split()[0], "load": os.getloadavg()}
@@ -497,7 +503,9 @@ def main() -> int:
         print(json.dumps({**machine, "figures": found, "reaches": told}, indent=2))
     else:
         for each in made:
-            print(f"{'reached' if each.reached else 'MISSED '}  {each.words}: {each.measured:.2f} (wanted: {each.wanted:g})")
+            print(
+                f"{'reached' if each.reached else 'MISSED '}  {each.words}: {each.measured:.2f} (wanted: {each.wanted:g})"
+            )
     return 1 if options.check and not all(each.reached for each in made) else 0
 
 

@@ -91,7 +91,7 @@ class MovePlan:
 def plan_move(fleet: FleetConfig, tenant: str, options: MoveOptions) -> MovePlan:
     """What a move of `tenant` would do; changes nothing.
 
-    Raises NoSuchTenant, NoSuchShard, NoTenants, UsageError where it is there already, ShardsSilent.
+    Raises NoSuchTenant, NoSuchShard, NoTenants, MoveUnderWay, ShardsSilent, UsageError where it is there already.
     """
     require_tenants(fleet.config)
     placement = _placement(fleet, tenant)
@@ -137,8 +137,11 @@ def start_move(fleet: FleetConfig, plan: MovePlan) -> int:
 def _placement(fleet: FleetConfig, tenant: str) -> Placement:
     with read_control(fleet.control, application_name=_NAME) as control:
         found = find(control, fleet.shard_set, tenant) if control else None
-    if found is None:
-        raise errors.NoSuchTenant(tenant=tenant)
+        if control is None or found is None:
+            raise errors.NoSuchTenant(tenant=tenant)
+        present = Moves(control, fleet.shard_set).of_tenant(tenant)
+    if present is not None and present.is_open:
+        raise errors.MoveUnderWay(tenant=tenant, run=present.run)
     return found
 
 

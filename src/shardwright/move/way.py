@@ -125,9 +125,12 @@ class Way:
         return ", ".join(told) + (" …" if len(found) > _SHOWN else "") or "both shards have changed alike"
 
     def phase(self) -> str:
-        """How far the move is by the control database: moving, switched, returned. Raises ControlUnavailable."""
+        """How far the move is by the control database, once no decision can be on its way there any more.
+
+        Raises Superseded, ControlUnavailable.
+        """
         with self.control() as moves:
-            return moves.move(self.context.run).phase
+            return moves.held_phase(self.context.run, self.context.runner)
 
     @contextmanager
     def control(self, *, patience: timedelta | None = None) -> Iterator[Moves]:

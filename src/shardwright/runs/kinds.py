@@ -44,7 +44,7 @@ class Shelf:
     @contextmanager
     def lend(self, name: str, make: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
         """What lies there under `name`, else what `make` gives. An exception ends it as it would end a `with`."""
-        stack, thing = self._things.pop(name, None) or _entered(make)
+        stack, thing = self._things.pop(name) if name in self._things else _entered(make)
         try:
             yield thing
         except BaseException:

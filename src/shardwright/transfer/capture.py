@@ -93,7 +93,8 @@ def remove(connection: psycopg.Connection[Any], move: int, context: StepContext,
     ):
         triggers[TableName(schema, name)].append(sql.Identifier(trigger_name))
     for table, names in ((each.identifier, names) for each, names in triggers.items()):
-        _insist(connection, context, table, patience, partial(_drop_triggers, connection, table, names))
+        drop = partial(_drop_triggers, connection, table, names)
+        _insist(connection, context, table, patience, drop, readers=True)
     with connection.transaction():
         connection.execute(short_lock(_FIRM))
         for kind, name in connection.execute(_queries["objects"], {"pattern": f"^[a-z]+_{move}(_[0-9]+)?$"}).fetchall():
@@ -192,8 +193,11 @@ def _insist(
     table: sql.Identifier,
     patience: timedelta,
     act: Callable[[], None],
+    *,
+    readers: bool = False,
 ) -> None:
-    """`act` is done in a transaction, tried until it gets the table's lock; who is in the way is told."""
+    """`act` is done in a transaction, tried until it gets the table's lock; who is in the way is told, with `readers`
+    also somebody who only reads."""
     attempt = 0
     while True:
         context.raise_if_stopped()
@@ -205,15 +209,14 @@ def _insist(
             return
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             if attempt % _TELL_AFTER == 0:
-                context.tell(
-                    f"{table.as_string(None)}: waits for its lock, try {attempt}{_in_the_way(connection, table)}"
-                )
+                blocker = _in_the_way(connection, table, readers=readers)
+                context.tell(f"{table.as_string(None)}: waits for its lock, try {attempt}{blocker}")
         context.rest(retry.pause(min(attempt, 3)).total_seconds())
 
 
-def _in_the_way(connection: psycopg.Connection[Any], table: sql.Identifier) -> str:
+def _in_the_way(connection: psycopg.Connection[Any], table: sql.Identifier, *, readers: bool) -> str:
     name = table.as_string(None)
-    row = connection.execute(_queries["lock_holder"], {"table": name}).fetchone()
+    row = connection.execute(_queries["lock_holder"], {"table": name, "any": readers}).fetchone()
     return f"; in the way: {activity.Blocker(name, *row)}" if row else ""
 
 

@@ -2,11 +2,10 @@
 
 Small tables go together in one transaction. One that is larger is shared out among the streams by a hash of its keys:
 each reads all of the tenant's rows and sends its share. The keys of a very large table are listed once, and parts of
-the list copied. Streams share a snapshot. Every new snapshot, after a while or after a death, begins with a drain:
-what was copied before is brought to it. A part leaves out the keys that are in the queue, since the drain brings them;
-and what a drain has brought leaves the list, in the transaction that takes it from the queue. What goes whole is not
-drained to before, and leaves nothing out. So the copied part always is what the source held at one moment, and two
-rows that exchange a unique value never meet.
+the list copied by streams that share a snapshot. Every new snapshot, after a while or after a death, begins with a
+drain: what was copied before is brought to it. A further part of a table leaves out the keys that are in the queue, since the
+drain brings them; and what a drain has brought leaves the list, in the transaction that takes it from the queue. So the
+copied part always is what the source held at one moment, and two rows that exchange a unique value never meet.
 """
 
 from __future__ import annotations
@@ -55,6 +54,25 @@ class Part:
 Job = tuple[Part, ...]  # what is copied in one transaction
 
 
+class _Pairs(ExitStack):
+    """Sessions of both shards, for as many streams as are at work at once."""
+
+    def __init__(self, source: Sessions, target: Sessions) -> None:
+        super().__init__()
+        self.free: SimpleQueue[tuple[psycopg.Connection[Any], psycopg.Connection[Any]]] = SimpleQueue()
+        self._source = source
+        self._target = target
+        self._count = 0
+
+    def provide(self, count: int) -> None:
+        """There are so many at least."""
+        while self._count < count:
+            pair = self.enter_context(self._source.open()), self.enter_context(self._target.open())
+            write_silently(pair[1])
+            self.free.put(pair)
+            self._count += 1
+
+
 class Copy:
     """The copy of one transfer; `copy()` may be called again after a death, and goes on where it was."""
 
@@ -89,11 +107,7 @@ class Copy:
             writer = stack.enter_context(self._target.open())
             self._is_silent = write_silently(writer)
             make_room(writer, self._scope.tables)
-            pairs: SimpleQueue[tuple[psycopg.Connection[Any], psycopg.Connection[Any]]] = SimpleQueue()
-            for _ in range(self._streams):
-                pair = stack.enter_context(self._source.open()), stack.enter_context(self._target.open())
-                write_silently(pair[1])
-                pairs.put(pair)
+            pairs = stack.enter_context(_Pairs(self._source, self._target))
             pool = stack.enter_context(ThreadPoolExecutor(self._streams, thread_name_prefix="copy"))
             self._done = {(tab, part): Streamed(rows, size) for tab, part, rows, size in self._ledger(writer)}
             self._brought = sum(self._done.values(), Streamed())
@@ -119,45 +133,40 @@ class Copy:
     def _fit_together(self, tables: tuple[MovedTable, ...]) -> bool:
         return sum(self._counts[table.number] for table in tables) <= _SMALL and not any(map(self._is_begun, tables))
 
-    def _is_begun(self, table: MovedTable) -> bool:
-        """Whether parts of it may be there."""
-        return table.number in self._listed or self._is_shared(table)
-
-    def _is_shared(self, table: MovedTable) -> bool:
-        return any(number == table.number and part < _WHOLE for number, part in self._done)
-
     def _count(self, reader: Any, tables: list[MovedTable]) -> dict[int, int]:
-        """The tenant's rows in each table, counted no further than is of any matter; and which have a list."""
+        """The tenant's rows in each table, counted no further than is of any matter."""
         counts = [
-            sql.SQL(
-                "SELECT {}, (SELECT count(*) FROM (SELECT FROM {} AS r WHERE {} LIMIT {}) AS _), "
-                "pg_catalog.to_regclass({}) IS NOT NULL"
-            ).format(
-                sql.Literal(table.number), table.table.source, table.mine(), sql.Literal(_UNLISTED_ROWS + 1),
-                sql.Literal(table.list.as_string(None)),
+            sql.SQL("SELECT {}, count(*) FROM (SELECT FROM {} AS r WHERE {} LIMIT {}) AS _").format(
+                sql.Literal(table.number), table.table.source, table.mine(), sql.Literal(_UNLISTED_ROWS + 1)
             )
             for table in tables
-        ]  # fmt: skip
-        rows = reader.execute(sql.SQL(" UNION ALL ").join(counts)).fetchall() if counts else []
-        self._listed = {number for number, _, has_list in rows if has_list}
-        return {number: count for number, count, _ in rows}
+        ]
+        return dict(reader.execute(sql.SQL(" UNION ALL ").join(counts)).fetchall()) if counts else {}
 
     def _copy_tables(
-        self, tables: list[MovedTable], reader: Any, writer: Any, pool: ThreadPoolExecutor, pairs: Any
+        self, tables: list[MovedTable], reader: Any, writer: Any, pool: ThreadPoolExecutor, pairs: _Pairs
     ) -> None:
         jobs = [tuple(Part(table, _WHOLE) for table in tables)]
         if len(tables) == 1:
             jobs = [(part,) for part in self._parts(reader, tables[0])]
-        is_whole = jobs[0][0].number == _WHOLE  # and nothing of it is there yet that could be drained to
-        begun = self._scope.tables[: tables[0].number + (not is_whole)]
         while left := [job for job in jobs if not all((each.table.number, each.number) in self._done for each in job)]:
-            with self._at_one_moment(reader, writer, begun) as moment:
+            with self._at_one_moment(reader, writer, self._begun(tables)) as moment:
                 self._copy_jobs(left, moment, pool, pairs)
-        if not is_whole:
+        if jobs[0][0].number != _WHOLE:
             self._note(writer, Part(tables[0], _WHOLE), Streamed())
 
-    def _copy_jobs(self, jobs: list[Job], moment: str, pool: ThreadPoolExecutor, pairs: Any) -> None:
+    def _begun(self, tables: list[MovedTable]) -> list[MovedTable]:
+        """The tables of which something is at the target, before and among `tables`: they have to be drained to a new
+        snapshot. What is still empty needs no drain, and may not have one: a row without its parents leads nowhere."""
+        before = self._scope.tables[: tables[0].number]
+        return [*before, *(table for table in tables if self._is_begun(table))]
+
+    def _is_begun(self, table: MovedTable) -> bool:
+        return any(number == table.number for number, _ in self._done)
+
+    def _copy_jobs(self, jobs: list[Job], moment: str, pool: ThreadPoolExecutor, pairs: _Pairs) -> None:
         """As many of `jobs` as the snapshot lasts for."""
+        drained = {part.table.number for job in jobs for part in job if self._is_begun(part.table)}
         until = time.monotonic() + self._snapshot_seconds
         ahead, under_way = jobs[::-1], set[Future[list[tuple[Part, Streamed]]]]()
         try:
@@ -165,7 +174,8 @@ class Copy:
                 is_fresh = len(ahead) == len(jobs) or time.monotonic() < until
                 while ahead and is_fresh and len(under_way) < self._streams:
                     self._context.raise_if_stopped()
-                    under_way.add(pool.submit(self._copy_job, ahead.pop(), moment, pairs))
+                    pairs.provide(len(under_way) + 1)
+                    under_way.add(pool.submit(self._copy_job, ahead.pop(), moment, pairs, drained))
                 if not under_way:
                     return
                 ended, under_way = wait(under_way, return_when=FIRST_COMPLETED)
@@ -174,8 +184,8 @@ class Copy:
         finally:
             wait(under_way)
 
-    def _copy_job(self, job: Job, moment: str, pairs: Any) -> list[tuple[Part, Streamed]]:
-        source, target = pair = pairs.get()
+    def _copy_job(self, job: Job, moment: str, pairs: _Pairs, drained: Collection[int]) -> list[tuple[Part, Streamed]]:
+        source, target = pair = pairs.free.get()
         brought = []
         try:
             with source.transaction(), target.transaction():
@@ -186,12 +196,13 @@ class Copy:
                 for part in job:
                     table = part.table
                     columns = table.target_columns
-                    copied = stream(source, _rows(part), target, table.name.identifier, columns, table.format)
+                    rows = _rows(part, but_drained=table.number in drained)
+                    copied = stream(source, rows, target, table.name.identifier, columns, table.format)
                     self._note(target, part, copied)
                     brought.append((part, copied))
             return brought
         finally:
-            pairs.put(pair)
+            pairs.free.put(pair)
 
     def _account(self, brought: list[tuple[Part, Streamed]]) -> None:
         for part, copied in brought:
@@ -225,9 +236,9 @@ class Copy:
 
     def _parts(self, reader: Any, table: MovedTable) -> list[Part]:
         """The same after a death: a list that was made is kept, and shares stay shares."""
-        if table.number not in self._listed:
-            is_shared = self._is_shared(table)
-            if not table.key or (self._counts[table.number] <= _SMALL and not is_shared):
+        if not self._has_list(reader, table):
+            is_shared = any(number == table.number and part < _WHOLE for number, part in self._done)
+            if not table.key or self._counts[table.number] <= _SMALL and not is_shared:
                 return [Part(table, _WHOLE)]
             if is_shared or self._needs_no_list(table):
                 return [Part(table, -share, shares=self._streams) for share in range(1, self._streams + 1)]
@@ -283,19 +294,21 @@ def _width(table: MovedTable) -> float:
     return max(table.placed.bytes / max(table.placed.rows, 1), 1)
 
 
-def _rows(part: Part) -> sql.Composed:
+def _rows(part: Part, *, but_drained: bool) -> sql.Composed:
+    """The rows of a part; `but_drained` leaves out those that the drain to the snapshot has brought."""
     table = part.table
     source, mine = table.table.source, table.mine()
-    if part.number == _WHOLE:
-        return sql.SQL("SELECT {} FROM {} AS r WHERE {}").format(table.columns(), source, mine)
-    drained = sql.SQL("NOT EXISTS (SELECT FROM {} AS q WHERE {})").format(table.queue, table.is_row("r", "q"))
+    same = table.is_row("r", "q") if table.key else sql.SQL("true")
+    drained: sql.Composable = sql.SQL("true")
+    if but_drained:
+        drained = sql.SQL("NOT EXISTS (SELECT FROM {} AS q WHERE {})").format(table.queue, same)
     if part.first is None:
         return sql.SQL("SELECT {} FROM {} AS r WHERE {} AND {} AND {}").format(
             table.columns(), source, mine, drained, _in_share(part)
         )
     return sql.SQL("SELECT {} FROM {} AS l JOIN {} AS r ON {} WHERE l.n > {} AND l.n <= {} AND {} AND {}").format(
         table.columns(), table.list, source, table.is_row("r", "l"),
-        sql.Literal(part.first), sql.Literal(part.last), mine, drained,
+        sql.Literal(part.first), sql.Literal(part.last), table.checked(), drained,
     )  # fmt: skip
 
 
