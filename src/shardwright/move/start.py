@@ -22,7 +22,6 @@ from shardwright.move.preflight.ground import open_ground
 from shardwright.move.steps import KIND
 from shardwright.move.store import Moves
 from shardwright.pg.faults import explain
-from shardwright.pg.fingerprint import fingerprint
 from shardwright.runs.board import Board
 from shardwright.shard import Shard
 
@@ -105,7 +104,7 @@ def plan_move(fleet: FleetConfig, tenant: str, options: MoveOptions) -> MovePlan
             return MovePlan(
                 placement.tenant, source.name, target.name, placement.epoch, options,
                 hosts=tuple(sorted({source.host, target.host})),
-                fingerprints={side.name: fingerprint(side.connection).digest for side in ground.sides},
+                fingerprints={side.name: side.fingerprint.digest for side in ground.sides},
                 findings=tuple(found),
                 estimate=None if ground.is_broken or ground.graph.problems else estimate(ground),
             )  # fmt: skip

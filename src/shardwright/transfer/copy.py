@@ -54,6 +54,25 @@ class Part:
 Job = tuple[Part, ...]  # what is copied in one transaction
 
 
+class _Pairs(ExitStack):
+    """Sessions of both shards, for as many streams as are at work at once."""
+
+    def __init__(self, source: Sessions, target: Sessions) -> None:
+        super().__init__()
+        self.free: SimpleQueue[tuple[psycopg.Connection[Any], psycopg.Connection[Any]]] = SimpleQueue()
+        self._source = source
+        self._target = target
+        self._count = 0
+
+    def provide(self, count: int) -> None:
+        """There are so many at least."""
+        while self._count < count:
+            pair = self.enter_context(self._source.open()), self.enter_context(self._target.open())
+            write_silently(pair[1])
+            self.free.put(pair)
+            self._count += 1
+
+
 class Copy:
     """The copy of one transfer; `copy()` may be called again after a death, and goes on where it was."""
 
@@ -88,11 +107,7 @@ class Copy:
             writer = stack.enter_context(self._target.open())
             self._is_silent = write_silently(writer)
             make_room(writer, self._scope.tables)
-            pairs: SimpleQueue[tuple[psycopg.Connection[Any], psycopg.Connection[Any]]] = SimpleQueue()
-            for _ in range(self._streams):
-                pair = stack.enter_context(self._source.open()), stack.enter_context(self._target.open())
-                write_silently(pair[1])
-                pairs.put(pair)
+            pairs = stack.enter_context(_Pairs(self._source, self._target))
             pool = stack.enter_context(ThreadPoolExecutor(self._streams, thread_name_prefix="copy"))
             self._done = {(tab, part): Streamed(rows, size) for tab, part, rows, size in self._ledger(writer)}
             self._brought = sum(self._done.values(), Streamed())
@@ -108,13 +123,15 @@ class Copy:
         self._counts = self._count(reader, left)
         group: list[MovedTable] = []
         for table in left:
-            together = sum(self._counts[each.number] for each in (*group, table))
-            if group and not (self._is_silent and together <= _SMALL):
+            if group and not (self._is_silent and self._fit_together((*group, table))):
                 yield group
                 group = []
             group.append(table)
         if group:
             yield group
+
+    def _fit_together(self, tables: tuple[MovedTable, ...]) -> bool:
+        return sum(self._counts[table.number] for table in tables) <= _SMALL and not any(map(self._is_begun, tables))
 
     def _count(self, reader: Any, tables: list[MovedTable]) -> dict[int, int]:
         """The tenant's rows in each table, counted no further than is of any matter."""
@@ -127,7 +144,7 @@ class Copy:
         return dict(reader.execute(sql.SQL(" UNION ALL ").join(counts)).fetchall()) if counts else {}
 
     def _copy_tables(
-        self, tables: list[MovedTable], reader: Any, writer: Any, pool: ThreadPoolExecutor, pairs: Any
+        self, tables: list[MovedTable], reader: Any, writer: Any, pool: ThreadPoolExecutor, pairs: _Pairs
     ) -> None:
         jobs = [tuple(Part(table, _WHOLE) for table in tables)]
         if len(tables) == 1:
@@ -147,7 +164,7 @@ class Copy:
     def _is_begun(self, table: MovedTable) -> bool:
         return any(number == table.number for number, _ in self._done)
 
-    def _copy_jobs(self, jobs: list[Job], moment: str, pool: ThreadPoolExecutor, pairs: Any) -> None:
+    def _copy_jobs(self, jobs: list[Job], moment: str, pool: ThreadPoolExecutor, pairs: _Pairs) -> None:
         """As many of `jobs` as the snapshot lasts for."""
         drained = {part.table.number for job in jobs for part in job if self._is_begun(part.table)}
         until = time.monotonic() + self._snapshot_seconds
@@ -157,6 +174,7 @@ class Copy:
                 is_fresh = len(ahead) == len(jobs) or time.monotonic() < until
                 while ahead and is_fresh and len(under_way) < self._streams:
                     self._context.raise_if_stopped()
+                    pairs.provide(len(under_way) + 1)
                     under_way.add(pool.submit(self._copy_job, ahead.pop(), moment, pairs, drained))
                 if not under_way:
                     return
@@ -166,8 +184,8 @@ class Copy:
         finally:
             wait(under_way)
 
-    def _copy_job(self, job: Job, moment: str, pairs: Any, drained: Collection[int]) -> list[tuple[Part, Streamed]]:
-        source, target = pair = pairs.get()
+    def _copy_job(self, job: Job, moment: str, pairs: _Pairs, drained: Collection[int]) -> list[tuple[Part, Streamed]]:
+        source, target = pair = pairs.free.get()
         brought = []
         try:
             with source.transaction(), target.transaction():
@@ -184,7 +202,7 @@ class Copy:
                     brought.append((part, copied))
             return brought
         finally:
-            pairs.put(pair)
+            pairs.free.put(pair)
 
     def _account(self, brought: list[tuple[Part, Streamed]]) -> None:
         for part, copied in brought:
