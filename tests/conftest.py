@@ -17,7 +17,7 @@ from shardwright.embedded import Cluster, destroy_all, temporary_cluster
 
 
 @contextmanager
-def _cluster_in_memory() -> Iterator[Cluster]:
+def cluster_in_memory() -> Iterator[Cluster]:
     """A cluster in memory where there is room for it: CREATE DATABASE is ten times as fast."""
     memory = Path("/dev/shm")  # noqa: S108 it is the cluster's own folder there that counts
     roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 << 30
@@ -32,14 +32,14 @@ def _cluster_in_memory() -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A PostgreSQL server that lives as long as the tests."""
-    with _cluster_in_memory() as running:
+    with cluster_in_memory() as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def other_cluster() -> Iterator[Cluster]:
     """A second server, for tests that need two hosts or take one down."""
-    with _cluster_in_memory() as running:
+    with cluster_in_memory() as running:
         yield running
 
 

@@ -156,12 +156,11 @@ def test_other_tenants_wait_no_longer_than_the_lock_timeout(make_arena: MakeAren
         told.append(pool.submit(let_go, holder, len(arena.messages(run))))
 
     def let_go(holder: psycopg.Connection[Any], seen: int) -> None:
-        with holder:
-            pid = f"pid {holder.info.backend_pid} "
-            until(
-                lambda: any("waits for its lock" in each and pid in each for each in arena.messages(run)[seen:]),
-                seconds=20,
-            )
+        pid = f"pid {holder.info.backend_pid} "
+        try:
+            until(lambda: any("waits for its lock" in each and pid in each for each in arena.messages(run)[seen:]))
+        finally:
+            holder.close()
 
     with ThreadPoolExecutor(1) as pool:
         with at("before capture.install 2", hold_up):
