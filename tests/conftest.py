@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,8 +14,36 @@ from typing import Any
 
 import pytest
 
-from kit import MakeProject, Project, create_database, drop_database
+from kit import MakeProject, Project, create_database, drop_databases
+from nursery import Nursery, popen_of
 from shardwright.embedded import Cluster, destroy_all, temporary_cluster
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--new-interpreters", action="store_true", help="no process is a copy of one (tests/nursery.py)")
+
+
+@pytest.fixture(scope="session")
+def nursery(pytestconfig: pytest.Config) -> Iterator[Nursery | None]:
+    """What processes are copies of; None where each is a new interpreter."""
+    if pytestconfig.getoption("--new-interpreters") or sys.platform != "linux":
+        yield None
+        return
+    nursery = Nursery()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "Popen", popen_of(nursery))
+        yield nursery
+    nursery.close()
+
+
+@pytest.fixture(autouse=True)
+def _processes(request: pytest.FixtureRequest, nursery: Nursery | None) -> Iterator[None]:
+    """Copies, but where a test is about new interpreters."""
+    if nursery is None:
+        yield
+        return
+    nursery.is_open = request.node.get_closest_marker("new_interpreter") is None
+    yield
 
 
 @contextmanager
@@ -64,8 +94,8 @@ def make_database(cluster: Cluster) -> Iterator[Callable[[], str]]:
         return made[-1]
 
     yield make
-    for url in made:
-        drop_database(cluster, url)
+    if made:
+        drop_databases(cluster, made)
 
 
 @pytest.fixture
@@ -98,8 +128,7 @@ def make_frail_database(other_cluster: Cluster) -> Iterator[Callable[[], str]]:
 
     yield make
     other_cluster.start()
-    for url in made:
-        drop_database(other_cluster, url)
+    drop_databases(other_cluster, made)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -364,16 +364,18 @@ def create_database(cluster: Cluster) -> str:
     """The URL of a fresh, empty database."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(cluster.url("postgres"), autocommit=True) as admin:
-        admin.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+        statement = psycopg.sql.SQL("CREATE DATABASE {} STRATEGY file_copy")  # half the time of the usual one
+        admin.execute(statement.format(psycopg.sql.Identifier(name)))
     return cluster.url(name)
 
 
-def drop_database(cluster: Cluster, url: str) -> None:
-    """The database is gone, whoever is connected to it."""
-    name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+def drop_databases(cluster: Cluster, urls: Sequence[str]) -> None:
+    """The databases are gone, whoever is connected to them."""
+    names = [str(psycopg.conninfo.conninfo_to_dict(url)["dbname"]) for url in urls]
     with psycopg.connect(cluster.url("postgres"), autocommit=True) as admin:
         statement = psycopg.sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
-        admin.execute(statement.format(psycopg.sql.Identifier(str(name))))
+        for name in names:
+            admin.execute(statement.format(psycopg.sql.Identifier(name)))
 
 
 MakeProject = Callable[..., Project]

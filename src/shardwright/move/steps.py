@@ -23,6 +23,7 @@ from shardwright.transfer.clear import clear
 from shardwright.transfer.compare import Comparison, compare
 from shardwright.transfer.copy import Copy
 from shardwright.transfer.drain import captured, drain, forget_drained, make_room, snapshot
+from shardwright.transfer.gap import gap_in_data
 from shardwright.transfer.sessions import Sessions, write_silently
 from shardwright.transfer.switch import LOCK_PATIENCE, NotNow, Switch, Switched
 from shardwright.transfer.throttle import Limits, Throttle
@@ -345,7 +346,7 @@ def _told(way: Way, done: Switched, tries: int) -> Result:
     gap = None if seconds is None else round(seconds * 1000, 1)
     result = {"epoch": done.epoch, "gap_ms": gap, "keys": done.keys, "tries": tries}
     with way.control() as moves:
-        moves.note_write_gap(way.context.run, result)
+        moves.note_write_gap(way.context.run, {**result, "data_ms": None})
     told = "not measured: the mover died in it" if gap is None else f"{gap} ms"
     way.context.tell(f"{way.tenant} is on {way.target.shard.name} (epoch {done.epoch}); write gap {told}")
     return result
@@ -361,11 +362,19 @@ def prove(context: StepContext) -> Result:
     """
     way = Way.of(context)
     way.take_over()
-    found = certificate.make(way)
+    found, in_data = certificate.make(way), _gap_in_data(way)
     with way.control() as moves:
         moves.note_certificate(context.run, found.as_dict())
+        moves.note_write_gap(context.run, {"data_ms": in_data})
     _require_equal(context, found.comparison)
     return {"rows": found.comparison.rows}
+
+
+def _gap_in_data(way: Way) -> float | None:
+    """Milliseconds."""
+    with way.source.open() as before, way.target.open() as after:
+        seconds = gap_in_data(before, after, way.scope)
+    return None if seconds is None else round(seconds * 1000, 1)
 
 
 def keep(context: StepContext) -> Result:

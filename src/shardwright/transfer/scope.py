@@ -170,6 +170,11 @@ def _hashed(row: str, column: Column) -> sql.Composable:
     return sql.SQL('{} COLLATE "C"').format(name) if base in _TEXTS else name
 
 
+def fence_of(move: int) -> sql.Identifier:
+    """The sequence that is the flag of the transfer of that number."""
+    return sql.Identifier(SCHEMA, f"fence_{move}")
+
+
 @dataclass(frozen=True)
 class Scope:
     """One tenant in transfer `move`; its tables parents first."""
@@ -204,7 +209,7 @@ class Scope:
     @property
     def fence(self) -> sql.Identifier:
         """The sequence that is the flag."""
-        return sql.Identifier(SCHEMA, f"fence_{self.move}")
+        return fence_of(self.move)
 
     @property
     def admission(self) -> sql.Identifier:
