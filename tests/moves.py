@@ -19,8 +19,8 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from functools import wraps
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from shardwright.move.operate import MoveStatus
 from shardwright.move.store import Moves
 from shardwright.runs.board import Board
 from shardwright.runs.stopping import StopRequest
-from shardwright.transfer import capture, clear, compare, copy, drain, fence, sessions, stream, switch
+from shardwright.transfer import capture, clear, compare, copy, drain, fence, stream, switch
 
 SCHEMA = """
 CREATE TABLE plan (code text PRIMARY KEY, price integer);
@@ -666,7 +666,7 @@ _FILL = (
 # --- points ---------------------------------------------------------------------------------------
 
 _OWNERS: dict[str, Any] = {
-    "Board": Board, "Moves": Moves, "certificate": certificate, "Copy": copy.Copy, "Switch": switch.Switch, "Sessions": sessions.Sessions,
+    "Board": Board, "Moves": Moves, "certificate": certificate, "Copy": copy.Copy, "Switch": switch.Switch,
     "capture": capture, "clear": clear, "compare": compare, "drain": drain, "fence": fence, "stream": stream,
 }  # fmt: skip
 
@@ -722,10 +722,11 @@ def _main() -> None:
 
     tenant, run = sys.argv[1], int(sys.argv[2])
     fleet = Fleet.from_config()
-    for variable, number in (("SW_DIES", signal.SIGKILL), ("SW_STOPS", signal.SIGSTOP)):
-        if point := os.environ.get(variable):
-            at(point, lambda number=number: os.kill(os.getpid(), number)).__enter__()  # type: ignore[misc]
-    print(fleet.carry_move(tenant, run), flush=True)  # noqa: T201 the log that tests read
+    with ExitStack() as stack:
+        for variable, number in (("SW_DIES", signal.SIGKILL), ("SW_STOPS", signal.SIGSTOP)):
+            if point := os.environ.get(variable):
+                stack.enter_context(at(point, partial(os.kill, os.getpid(), number)))
+        print(fleet.carry_move(tenant, run), flush=True)  # noqa: T201 the log that tests read
     os._exit(0)
 
 

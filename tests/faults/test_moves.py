@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
-from conftest import cluster_in_memory
 from kills import kill
-from kit import create_database, drop_database, until
+from kit import cluster_in_memory, create_database, drop_databases, until
 from moves import Arena, at
 from proxy import Proxy, proxied
 from shardwright import errors
@@ -34,12 +34,12 @@ class Frail(Arena):
 
     def end_sessions(self, where: str, *, only_the_lock: bool = False) -> None:
         """The mover's sessions on that server, or the one that holds the fence's lock, are gone."""
-        holders = f"SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid = {fence.LOCK_CLASS} AND mode = 'ExclusiveLock'"
+        lock = f"locktype = 'advisory' AND classid = {fence.LOCK_CLASS} AND mode = 'ExclusiveLock'"
         self.ask(
             where,
             f"""SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
                 WHERE datname = current_database() AND application_name LIKE 'shardwright move%'
-                  AND (NOT %s OR pid IN ({holders}))""",
+                  AND (NOT %s OR pid IN (SELECT pid FROM pg_locks WHERE {lock}))""",
             only_the_lock,
         )
 
@@ -104,7 +104,7 @@ def make_frail(tmp_path: Path, servers: dict[str, Cluster]) -> Iterator[MakeFrai
                 server.start()
             urls = {name: create_database(server) for name, server in servers.items()}
             for name, url in urls.items():
-                stack.callback(drop_database, servers[name], url)
+                stack.callback(drop_databases, servers[name], [url])
                 stack.callback(servers[name].start)
             arena = Frail(tmp_path, urls["control"], {name: urls[name] for name in ("home", "there")})
             stack.callback(arena.end)
@@ -196,12 +196,16 @@ SAMPLE = {
 }
 
 
-def cases(points: list[str]) -> Iterator[object]:
+def cases(points: list[str]) -> list[Any]:
     """Every fault at every point; all but the sample are for `make faults`."""
-    for number, (fault, point) in enumerate((fault, point) for fault in FAULTS for point in points):
-        end = "undo" if number % 2 else "finish"
-        marks = () if points is THERE and (fault, point) in SAMPLE else pytest.mark.faults
-        yield pytest.param(fault, point, end, marks=marks, id=f"{fault} {point}, {end}")
+    return [
+        pytest.param(
+            fault, point, end := "undo" if number % 2 else "finish",
+            marks=() if points is THERE and (fault, point) in SAMPLE else pytest.mark.faults,
+            id=f"{fault} {point}, {end}",
+        )
+        for number, (fault, point) in enumerate((fault, point) for fault in FAULTS for point in points)
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("fault", "point", "end"), cases(THERE))
