@@ -1,73 +1,66 @@
-"""A network between a client and a PostgreSQL server that can be made to swallow everything, for tests."""
+"""Stands between an application and a server, and cuts the connection at COMMIT."""
 
 from __future__ import annotations
 
+import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote
-
-import psycopg
-
-_BLOCK = 1 << 16
 
 
 class Proxy:
-    """Passes on what comes; while it is stalled nothing arrives in either direction, and no connection is refused."""
+    """Stands before a server, and cuts the first connection that commits: before the server hears, or answers."""
 
-    def __init__(self, url: str, folder: Path) -> None:
-        parts = psycopg.conninfo.conninfo_to_dict(url)
-        self._server = f"{parts['host']}/.s.PGSQL.{parts['port']}"
-        self.url = f"postgresql://{parts['user']}@/{parts['dbname']}?host={quote(str(folder), safe='')}&port=5432"
-        self._flows = threading.Event()
-        self._flows.set()
+    def __init__(self, server: Path, *, is_kept: bool) -> None:
+        self._server, self._is_kept = server, is_kept
+        self.folder = Path(tempfile.mkdtemp(prefix="sw-cut-"))
         self._listening = socket.socket(socket.AF_UNIX)
-        self._listening.bind(str(folder / ".s.PGSQL.5432"))
-        self._listening.listen(64)
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def stall(self) -> None:
-        """Nothing gets through any more."""
-        self._flows.clear()
-
-    def flow(self) -> None:
-        """What was held back arrives, and what comes passes."""
-        self._flows.set()
+        self._listening.bind(str(self.folder / ".s.PGSQL.5432"))
+        self._listening.listen()
+        self._wires: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
 
     def close(self) -> None:
-        """No new connections."""
-        self.flow()
-        self._listening.close()
+        for wire in [self._listening, *self._wires]:
+            with suppress(OSError):
+                wire.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for wire in [self._listening, *self._wires]:
+            wire.close()
+        shutil.rmtree(self.folder)
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 client, _ = self._listening.accept()
                 server = socket.socket(socket.AF_UNIX)
-                server.connect(self._server)
-                for one, other in ((client, server), (server, client)):
-                    threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
+                server.connect(str(self._server))
+                self._wires += [client, server]
+                cut = threading.Event()
+                for function in (self._forward, self._back):
+                    self._threads.append(threading.Thread(target=function, args=(client, server, cut)))
+                    self._threads[-1].start()
 
-    def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
+    def _forward(self, client: socket.socket, server: socket.socket, cut: threading.Event) -> None:
         with suppress(OSError):
-            while data := one.recv(_BLOCK):
-                self._flows.wait()
-                other.sendall(data)
-        self._flows.wait()
-        for each in (one, other):
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+            while data := client.recv(65536):
+                if b"COMMIT" in data:
+                    cut.set()
+                    if not self._is_kept:
+                        break
+                server.sendall(data)
+            server.shutdown(socket.SHUT_WR)
+            if cut.is_set():
+                client.shutdown(socket.SHUT_RDWR)
 
-
-@contextmanager
-def proxied(url: str) -> Iterator[Proxy]:
-    """A proxy before the server of that URL."""
-    with tempfile.TemporaryDirectory(prefix="sw-") as folder:
-        proxy = Proxy(url, Path(folder))
-        try:
-            yield proxy
-        finally:
-            proxy.close()
+    def _back(self, client: socket.socket, server: socket.socket, cut: threading.Event) -> None:
+        with suppress(OSError):
+            while data := server.recv(65536):
+                if cut.is_set():
+                    client.shutdown(socket.SHUT_RDWR)
+                    return
+                client.sendall(data)

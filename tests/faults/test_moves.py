@@ -16,10 +16,10 @@ import pytest
 from kills import kill
 from kit import cluster_in_memory, create_database, drop_databases, until
 from moves import Arena, at
-from proxy import Proxy, proxied
 from shardwright import errors
 from shardwright.embedded import Cluster
 from shardwright.transfer import fence
+from stalls import Network, network
 
 SERVERS = ("home", "there", "control")
 
@@ -30,7 +30,7 @@ class Frail(Arena):
     """An arena whose three databases are on a server each, which may be killed, and behind a network that may stall."""
 
     servers: dict[str, Cluster]
-    networks: dict[str, Proxy]
+    networks: dict[str, Network]
 
     def end_sessions(self, where: str, *, only_the_lock: bool = False) -> None:
         """The mover's sessions on that server, or the one that holds the fence's lock, are gone."""
@@ -111,7 +111,7 @@ def make_frail(tmp_path: Path, servers: dict[str, Cluster]) -> Iterator[MakeFrai
             arena.servers = servers
             arena.fill(rows=100, more=more)
             if stalls:
-                arena.networks = {name: stack.enter_context(proxied(url)) for name, url in urls.items()}
+                arena.networks = {name: stack.enter_context(network(url)) for name, url in urls.items()}
                 arena.project.control = arena.networks["control"].url
                 arena.project.shards = {name: arena.networks[name].url for name in arena.direct}
                 arena.project.write()

@@ -269,3 +269,22 @@ def test_the_throttle_is_heard_while_the_copy_runs(make_arena: MakeArena) -> Non
         assert not carried.done()
         fleet.throttle_move(arena.tenant, {"bytes_per_second": None})
         assert carried.result(60).move.phase == "switched", arena.story(run)
+
+
+def test_the_write_gap_in_the_data_is_the_tenants(make_arena: MakeArena) -> None:
+    """Rows of another tenant whose parents were deleted before them have no part in it."""
+    arena = make_arena(rows=30)
+    stranger = arena.bystanders["there"][0]
+    arena.ask("there", "INSERT INTO project VALUES (gen_random_uuid(), %s, 77)", stranger)
+    arena.ask("there", "INSERT INTO task SELECT gen_random_uuid(), 77, id FROM project WHERE n = 77")
+
+    def write() -> None:
+        arena.ask("there", "DELETE FROM project WHERE n = 77")
+        arena.ask("home", "UPDATE project SET n = n WHERE org_id = %s", arena.tenant)
+
+    with (
+        at("after Switch._settle 1", write),
+        at("after Switch._go 1", lambda: arena.ask("there", "UPDATE project SET n = n WHERE n = 3")),
+    ):
+        status = arena.move()
+    assert (status.move.write_gap or {})["data_ms"] > 0
