@@ -15,7 +15,7 @@ import pytest
 
 from kills import kill
 from kit import cluster_in_memory, create_database, drop_databases, until
-from moves import Arena, at
+from moves import QUICK, Arena, at
 from shardwright import errors
 from shardwright.embedded import Cluster
 from shardwright.transfer import fence
@@ -69,6 +69,7 @@ class Frail(Arena):
                 with self.board() as board:
                     board.resume(run)
             self.carry(run)
+            print(self.story(run))  # noqa: T201 where a later step fails
         raise AssertionError(self.story(run))
 
     def state(self, run: int) -> str:
@@ -115,7 +116,7 @@ def make_frail(tmp_path: Path, servers: dict[str, Cluster]) -> Iterator[MakeFrai
                 arena.project.control = arena.networks["control"].url
                 arena.project.shards = {name: arena.networks[name].url for name in arena.direct}
                 arena.project.write()
-            arena.write(routers=2, ignorant=1, bystanders=1)
+            arena.write(routers=2, ignorant=1, bystanders=1, acts=QUICK)  # none that is in the way of a switch for long
             return arena
 
         yield make
