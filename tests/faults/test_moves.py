@@ -18,6 +18,7 @@ from kit import cluster_in_memory, create_database, drop_databases, until
 from moves import QUICK, Arena, at
 from shardwright import errors
 from shardwright.embedded import Cluster
+from shardwright.runs import walk
 from shardwright.transfer import fence
 from stalls import Network, network
 
@@ -190,8 +191,6 @@ FAULTS: dict[str, Callable[[Frail], None]] = {
     "a lock is not had in time": no(psycopg.errors.LockNotAvailable),
 }
 SAMPLE = {
-    ("the source is killed", "after fence.close_for_writes 1"),
-    ("the target is killed", "after Moves.switch 1"),
     ("the control database is killed", "after fence.close_for_writes 1"),
     ("the session with the lock is ended", "before fence.close_for_writes 1"),
 }
@@ -283,6 +282,24 @@ def require_an_end(arena: Frail, run: int, end: str) -> None:
     arena.go(run)
     arena.require_all("home" if end == "undo" else "there")
     arena.require_nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("where", "point"), [("home", "after fence.close_for_writes 1"), ("there", "after Moves.switch 1")]
+)
+def test_a_server_that_dies_in_the_switch_parks_nothing(
+    make_frail: MakeFrail, monkeypatch: pytest.MonkeyPatch, where: str, point: str
+) -> None:
+    """Both flags are closed then: however long it is away, it is waited for, and the tenant's writers go on at once."""
+    monkeypatch.setattr(walk, "TRIES", 1)
+    arena = make_frail()
+    run = arena.start()
+    with at(point, lambda: arena.crash(where)) as was:
+        status = arena.carry(run)
+    assert was.is_set()
+    assert (status.run.state, status.move.phase) == ("waiting", "switched"), arena.story(run)
+    assert "since the tenant may be shut out" in str(arena.messages(run))
+    require_an_end(arena, run, "finish")
 
 
 # --- the mover itself ---------------------------------------------------------------------------------

@@ -240,6 +240,24 @@ def test_a_schema_that_changes_while_the_switch_waits(make_arena: MakeArena) -> 
     arena.require_nothing_left()
 
 
+def test_a_schema_that_has_changed_when_a_mover_died_in_the_switch(make_arena: MakeArena) -> None:
+    """The flag that it had closed is opened before anything else: nobody is shut out while the run is parked."""
+    arena = make_arena(rows=30)
+    run = arena.start()
+
+    def die() -> None:
+        arena.ask("home", "ALTER TABLE badge ADD COLUMN more text")
+        raise psycopg.OperationalError("the mover has died, and another goes on")
+
+    with at("after fence.close_for_writes 1", die):
+        status = arena.carry(run)
+    assert (status.run.state, status.move.phase) == ("parked", "moving"), arena.story(run)
+    assert "badge.more" in (status.run.note or "")
+    arena.ask("home", "UPDATE task SET n = -5 WHERE n = 5")
+    arena.undo()
+    arena.require_nothing_left()
+
+
 # --- several, and slower --------------------------------------------------------------------------
 
 
