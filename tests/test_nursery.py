@@ -54,7 +54,7 @@ def test_a_copy_finds_what_a_new_interpreter_finds(found: Nursery, tmp_path: Pat
 
 
 def test_what_a_copy_has_printed_is_there(found: Nursery) -> None:
-    """Also where it has put another stream in the place of its output, and nothing says that it is not to be buffered."""
+    """Also where it has put another stream in the place of its output, and its output is buffered."""
     program = "import io, sys; out, sys.stdout = sys.stdout, io.StringIO(); out.write('words')"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     assert found.is_open
