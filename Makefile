@@ -1,8 +1,10 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
 VENV ?= .venv
 BIN  := $(VENV)/bin
-# Two test processes: what the smallest machine of ours has cores for.
-PYTEST := $(BIN)/python -m pytest -n 2
+# One test process more than the smallest machine of ours has cores: they wait for servers a good deal of their time.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal
+# The tests start many processes: each would compile our code anew where the machine says that nothing is to be kept.
+unexport PYTHONDONTWRITEBYTECODE
 # The same promises on the oldest PostgreSQL we support, where it is installed.
 PG15 ?= $(wildcard /usr/lib/postgresql/15/bin)
 CORE := tests/pg tests/examples $(addprefix tests/migration/test_,rollout.py rollback.py policies.py locks.py rendered.py)
@@ -24,8 +26,9 @@ test: $(VENV)/.dev histories  ## every test, on the embedded PostgreSQL and on P
 	  echo "PostgreSQL 15 is not installed (Debian: apt-get install postgresql-15); its tests were not run"; \
 	fi
 
-faults: $(VENV)/.dev  ## the long fault matrix: processes and servers killed at every point
-	$(PYTEST) -m "faults or not faults" tests/faults tests/move
+faults: $(VENV)/.dev histories  ## the long matrices: processes and servers killed at every point, all public histories
+	$(PYTEST) --new-interpreters -m faults
+	$(PYTEST) --new-interpreters tests/faults tests/runs tests/migration/test_crashes.py tests/migration/test_interruptions.py
 
 check: format lint types contract docs test  ## all that CI does
 

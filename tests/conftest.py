@@ -2,44 +2,59 @@
 
 from __future__ import annotations
 
-import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kit import MakeProject, Project, create_database, drop_database
-from shardwright.embedded import Cluster, destroy_all, temporary_cluster
+from kit import MakeProject, Project, cluster_in_memory, create_database, drop_databases
+from nursery import Nursery, popen_of
+from shardwright.embedded import Cluster, destroy_all
 
 
-@contextmanager
-def _cluster_in_memory() -> Iterator[Cluster]:
-    """A cluster in memory where there is room for it: CREATE DATABASE is ten times as fast."""
-    memory = Path("/dev/shm")  # noqa: S108 it is the cluster's own folder there that counts
-    roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 << 30
-    with ExitStack() as stack:
-        with pytest.MonkeyPatch.context() as patch:
-            if roomy:
-                patch.setattr(tempfile, "tempdir", str(memory))
-            running = stack.enter_context(temporary_cluster())
-        yield running
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--new-interpreters", action="store_true", help="no process is a copy of one (tests/nursery.py)")
+
+
+@pytest.fixture(scope="session")
+def nursery(pytestconfig: pytest.Config) -> Iterator[Nursery | None]:
+    """What processes are copies of; None where each is a new interpreter."""
+    if pytestconfig.getoption("--new-interpreters") or sys.platform != "linux":
+        yield None
+        return
+    nursery = Nursery()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "Popen", popen_of(nursery))
+        yield nursery
+    nursery.close()
+
+
+@pytest.fixture(autouse=True)
+def _processes(request: pytest.FixtureRequest, nursery: Nursery | None) -> Iterator[None]:
+    """Copies, but where a test is about new interpreters."""
+    if nursery is None:
+        yield
+        return
+    nursery.is_open = request.node.get_closest_marker("new_interpreter") is None
+    yield
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A PostgreSQL server that lives as long as the tests."""
-    with _cluster_in_memory() as running:
+    with cluster_in_memory() as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def other_cluster() -> Iterator[Cluster]:
     """A second server, for tests that need two hosts or take one down."""
-    with _cluster_in_memory() as running:
+    with cluster_in_memory() as running:
         yield running
 
 
@@ -64,8 +79,8 @@ def make_database(cluster: Cluster) -> Iterator[Callable[[], str]]:
         return made[-1]
 
     yield make
-    for url in made:
-        drop_database(cluster, url)
+    if made:
+        drop_databases(cluster, made)
 
 
 @pytest.fixture
@@ -98,8 +113,7 @@ def make_frail_database(other_cluster: Cluster) -> Iterator[Callable[[], str]]:
 
     yield make
     other_cluster.start()
-    for url in made:
-        drop_database(other_cluster, url)
+    drop_databases(other_cluster, made)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg
+import pytest
 
 from shardwright.config import load
-from shardwright.embedded import Cluster
+from shardwright.embedded import Cluster, temporary_cluster
 from shardwright.fleet import Fleet
 from shardwright.runs.events import Event, ShardStarted
 from shardwright.runs.results import RunResult
@@ -360,20 +363,35 @@ def started(events: Sequence[Event]) -> list[str]:
     return [event.shard for event in events if isinstance(event, ShardStarted)]
 
 
+@contextmanager
+def cluster_in_memory() -> Iterator[Cluster]:
+    """A cluster in memory where there is room for it: CREATE DATABASE is ten times as fast."""
+    memory = Path("/dev/shm")  # noqa: S108 it is the cluster's own folder there that counts
+    roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 << 30
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            if roomy:
+                patch.setattr(tempfile, "tempdir", str(memory))
+            running = stack.enter_context(temporary_cluster())
+        yield running
+
+
 def create_database(cluster: Cluster) -> str:
     """The URL of a fresh, empty database."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(cluster.url("postgres"), autocommit=True) as admin:
-        admin.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+        statement = psycopg.sql.SQL("CREATE DATABASE {} STRATEGY file_copy")  # half the time of the usual one
+        admin.execute(statement.format(psycopg.sql.Identifier(name)))
     return cluster.url(name)
 
 
-def drop_database(cluster: Cluster, url: str) -> None:
-    """The database is gone, whoever is connected to it."""
-    name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+def drop_databases(cluster: Cluster, urls: Sequence[str]) -> None:
+    """The databases are gone, whoever is connected to them."""
+    names = [str(psycopg.conninfo.conninfo_to_dict(url)["dbname"]) for url in urls]
     with psycopg.connect(cluster.url("postgres"), autocommit=True) as admin:
         statement = psycopg.sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
-        admin.execute(statement.format(psycopg.sql.Identifier(str(name))))
+        for name in names:
+            admin.execute(statement.format(psycopg.sql.Identifier(name)))
 
 
 MakeProject = Callable[..., Project]

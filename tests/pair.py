@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from kit import Project, create_database, drop_database
+from kit import Project, create_database, drop_databases
 from shardwright.dsn import DatabaseUrl
 from shardwright.embedded import Cluster
 from shardwright.move.operate import MoveStatus
@@ -44,7 +44,7 @@ class Pair:
     def drop(self) -> None:
         """The databases are gone."""
         for url in (*self.shards.values(), self.project.control):
-            drop_database(self.cluster, url)
+            drop_databases(self.cluster, [url])
 
     # --- asking
 

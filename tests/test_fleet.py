@@ -37,8 +37,10 @@ def test_durations_are_text_or_timedelta(make_project: MakeProject) -> None:
 def test_a_name_that_is_not_public_is_not_there() -> None:
     """The package has what `__all__` says, imported when it is asked for."""
     assert {name for name in shardwright.__all__ if getattr(shardwright, name)} == {
+        "AsyncTenants",
         "Fleet",
         "ShardwrightError",
+        "Tenants",
         "__version__",
     }
     with pytest.raises(AttributeError):

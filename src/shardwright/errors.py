@@ -693,7 +693,7 @@ class RowsDiffer(Refused):
     run: int
     differences: str
     fact = "move {run}: source and target do not hold the same rows\n{differences}"
-    cure = "shardwright move undo takes the tenant back; shardwright runs show {run}"
+    cure = "shardwright runs show {run}; shardwright move undo ID   takes the tenant back"
 
 
 @dataclass(eq=False)
@@ -714,7 +714,10 @@ class NotSwitched(Refused):
     asked: str
     phase: str
     fact = "the move of tenant {tenant!r} is {phase}, and can't {asked}"
-    cure = "shardwright move status {tenant}; once it is switched: shardwright move finish, or: shardwright move undo"
+    cure = (
+        "shardwright move status {tenant}; once it is switched: shardwright move finish {tenant}, or: "
+        "shardwright move undo {tenant}"
+    )
 
 
 @dataclass(eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -17,7 +17,6 @@ from shardwright import errors
 from shardwright.catalog import tenants as directory
 from shardwright.catalog.add import add_shard, plan_add
 from shardwright.catalog.check import ShardHealth, check_control, check_shards
-from shardwright.catalog.comparison import Comparison
 from shardwright.catalog.control import open_control, read_control
 from shardwright.catalog.placement import Placement
 from shardwright.config import Config, FleetConfig
@@ -33,18 +32,19 @@ from shardwright.migration.plan import Plan
 from shardwright.migration.rehearse import Rehearsal
 from shardwright.migration.render import render
 from shardwright.migration.trial import require_feasible
-from shardwright.move import operate
+from shardwright.move import operate, verify
 from shardwright.move import start as starting
 from shardwright.move import steps as moving
 from shardwright.move.certificate import Certificate
 from shardwright.move.operate import MoveStatus
 from shardwright.move.start import MovePlan
-from shardwright.move.store import Move, Moves
+from shardwright.move.store import Move
+from shardwright.move.verify import Verification
 from shardwright.runs.board import Board, DurableRun, Places, RunEvent, StepRecord, WorkerSeen
 from shardwright.runs.eta import Eta, eta
 from shardwright.runs.events import Listener, ignore
 from shardwright.runs.follow import following
-from shardwright.runs.kinds import Kind
+from shardwright.runs.kinds import Kind, Shelf
 from shardwright.runs.results import RunResult, ShardResult
 from shardwright.runs.stopping import StopRequest
 from shardwright.runs.store import Ledger, Run, operator
@@ -342,12 +342,15 @@ class Fleet:
             self._for_acting, accept=accept, forget=forget, changed_by=operator(), moving=self._moving
         )
 
-    def verify_tenants(self) -> Comparison:
-        """Whether every tenant is on exactly one shard, and the directory says which; changes nothing."""
-        return directory.verify(self.resolved, moving=self._moving)
+    def verify_tenants(self) -> Verification:
+        """Whether every tenant is on exactly one shard, directory and fences agree, and no row is without its tenant.
+
+        Changes nothing.
+        """
+        return verify.verify_tenants(self.resolved)
 
     def _moving(self, control: psycopg.Connection[Any], since: datetime) -> list[str]:
-        return Moves(control, self.resolved.shard_set).tenants_since(since)
+        return verify.tenants_since(control, self.resolved, since)
 
     # --- moves --------------------------------------------------------------------------------
 
@@ -431,7 +434,13 @@ class Fleet:
         fleet, section = self.resolved, self.config.runs
         last = max((event.id for event in self.events(run)), default=0)
         limits = WorkerLimits(1, Places(section.at_once, section.per_host), section.time_to_live.total_seconds())
-        with following(lambda after: self.events(run, after=after), tell, after=last):
+        shelf = Shelf()
+
+        def events(after: int) -> list[RunEvent]:
+            with shelf.lend("board", self._board) as board:
+                return board.events(run, after=after)
+
+        with closing(shelf), following(events, tell, after=last):
             carry_here(self._connect_to_act, fleet, KINDS, limits, run, stop=stop or StopRequest())
         return self.move_status(tenant)
 

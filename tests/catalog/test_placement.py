@@ -226,7 +226,7 @@ def compare(
     return comparison, {each.tenant: name for name, kind in comparison.kinds.items() for each in kind.first}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     placed=PLACED,
     found=FOUND,

@@ -149,7 +149,7 @@ def test_of_a_shard_that_is_down_nothing_is_concluded(make_project: MakeProject)
     assert directory(project) == before
     project.shards["shard_1"] = url
     project.write()
-    assert project.fleet().verify_tenants().twice.first[0].found == ("shard_1", "shard_2")
+    assert project.fleet().verify_tenants().comparison.twice.first[0].found == ("shard_1", "shard_2")
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_reading_tables_and_making_ones_own_is_all_the_role_needs(make_project: 
     project.write()
     assert project.fleet().sync_tenants().exit_code == 0
     assert project.fleet().add_tenant("b").shard == "shard_0"
-    assert project.fleet().verify_tenants().missing.count == 1
+    assert project.fleet().verify_tenants().comparison.missing.count == 1
 
 
 def test_a_page_that_the_control_database_refuses_is_its_fault(
@@ -261,7 +261,7 @@ def test_two_who_sync_at_once_do_not_hinder_each_other(make_project: MakeProject
     with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(lambda _: project.fleet().sync_tenants(), range(4)))
     assert ([each.exit_code for each in done], sum(each.added for each in done)) == ([0] * 4, 6000)
-    assert project.fleet().verify_tenants().agreeing == 6000
+    assert project.fleet().verify_tenants().comparison.agreeing == 6000
 
 
 # --- add --------------------------------------------------------------------------------------

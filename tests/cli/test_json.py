@@ -31,6 +31,8 @@ ARGUMENTS: dict[Words, Words] = {
     ("shards", "add"): ("x", "postgresql://h/x"),
     ("tenants", "locate"): ("acme",),
     ("tenants", "add"): ("acme",),
+    **{("move", each): ("acme", "--to", "shard_1") for each in ("start", "plan")},
+    **{("move", each): ("acme",) for each in ("undo", "cancel", "finish", "verify", "throttle")},
     **{("runs", each): ("1",) for each in ("show", "resume", "cancel", "pause", "approve")},
 }
 NEED_NO_FLEET = {("init",), ("demo",)}
@@ -42,6 +44,8 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "init", "demo", "dev up", "dev down", "dev reset", "shards", "shards check", "shards add",
         "tables", "status", "check", "lint", "migrate", "rollback", "reset", "seed", "runs", "runs show",
         "runs resume", "runs cancel", "runs pause", "runs approve", "worker",
+        "move start", "move plan", "move status", "move undo", "move cancel", "move finish", "move verify",
+        "move throttle",
         "tenants", "tenants locate", "tenants add", "tenants sync", "tenants verify",
     }  # fmt: skip
 

@@ -135,6 +135,7 @@ def test_a_terminal_is_asked_before_data_are_lost(
     assert ("nothing was done" in screen.text) == (code == 2)
 
 
+@pytest.mark.new_interpreter
 def test_a_window_that_is_closed_does_not_end_a_rollout(project: Project, terminal: Callable[..., Terminal]) -> None:
     """The lines have nowhere to go; the shards come to their revision and the ledger to its end."""
     project.revision("r2", 'op.execute("SELECT pg_sleep(1)")')
@@ -146,6 +147,7 @@ def test_a_window_that_is_closed_does_not_end_a_rollout(project: Project, termin
     assert [run.state for run in project.fleet().runs()] == ["finished"]
 
 
+@pytest.mark.new_interpreter  # it ends with what could not be written
 @pytest.mark.parametrize("arguments", [["migrate"], ["runs"], ["status", "--json"], ["migrate", "--help"]])
 def test_a_reader_who_leaves_is_not_missed(arguments: list[str], project: Project) -> None:
     """`| head -0`: no traceback, and what was to be done is done."""
@@ -159,6 +161,7 @@ def test_a_reader_who_leaves_is_not_missed(arguments: list[str], project: Projec
     assert project.versions()["shard_1"] == (["r1"] if arguments == ["migrate"] else [])
 
 
+@pytest.mark.new_interpreter
 def test_a_full_disk_under_the_log_does_not_end_a_rollout(project: Project) -> None:
     """The output is lost, the work is not."""
     with Path("/dev/full").open("w") as full:

@@ -50,6 +50,7 @@ def test_the_wheel_comes_before_what_is_installed() -> None:
     assert found.version >= (18, 0)
 
 
+@pytest.mark.new_interpreter
 def test_the_wheel_is_found_without_running_its_code(python: Callable[..., object]) -> None:
     """The wheel's own package, which would touch folders and users, is never imported."""
     script = (

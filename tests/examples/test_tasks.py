@@ -111,19 +111,19 @@ def test_downgrade_to_base_leaves_nothing(alembic: Config, dump: Callable[[], st
     assert dump() == head
 
 
-@pytest.mark.parametrize("revision", HISTORY)
-def test_each_downgrade_truly_undoes_its_upgrade(
-    revision: str, alembic: Config, engine: Engine, dump: Callable[[], str]
-) -> None:
+def test_each_downgrade_truly_undoes_its_upgrade(alembic: Config, engine: Engine, dump: Callable[[], str]) -> None:
     """With rows in the tables, a step up and down leaves the schema as it was, and up again as it became."""
-    upgrade_with_rows(alembic, engine, PARENTS[revision])
     before = dump()
-    command.upgrade(alembic, revision)
-    after = dump()
-    command.downgrade(alembic, "-1")
-    assert dump() == before
-    command.upgrade(alembic, revision)
-    assert dump() == after != before
+    for revision in HISTORY:
+        command.upgrade(alembic, revision)
+        after = dump()
+        command.downgrade(alembic, PARENTS[revision])
+        assert dump() == before, revision
+        command.upgrade(alembic, revision)
+        assert dump() == after != before, revision
+        before = after
+        with engine.begin() as connection:
+            connection.exec_driver_sql(ROWS.get(revision, ""))
 
 
 def test_a_seeded_database_goes_down_step_by_step_and_up_again(

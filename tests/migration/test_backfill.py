@@ -289,6 +289,7 @@ def test_alembic_offline_says_that_it_needs_a_database(project: Project) -> None
     assert "it can't be rendered with --sql" in result.stderr + result.stdout
 
 
+@pytest.mark.new_interpreter
 def test_importing_it_is_light() -> None:
     """A revision that is loaded for its history must not load the fleet."""
     code = "import sys; from shardwright.migration import backfill; print(*sys.modules)"

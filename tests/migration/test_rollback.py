@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kit import AT_GATE, TRANSACTION_EACH, MakeProject, Project, started, statuses
+from kit import AT_GATE, TRANSACTION_EACH, MakeProject, Project, started, statuses, until
 from shardwright import errors
 from shardwright.fleet import RollbackOptions
 from shardwright.runs.events import Event
@@ -152,6 +152,7 @@ def test_a_rollout_killed_half_way_is_undone_from_what_the_shards_say(project: P
         gate.reached()
         killed.kill()
         killed.communicate()
+        until(lambda: gate.is_free)
     assert project.versions() == {**START, "shard_0": ["r4"]}
     result = project.fleet().rollback(jobs=1)
     assert statuses(result) == {"shard_0": "rolled_back", "shard_1": "up_to_date", "shard_2": "up_to_date"}
@@ -167,6 +168,7 @@ def test_a_killed_rollout_takes_nothing_from_what_a_later_one_did(project: Proje
         gate.reached()
         killed.kill()
         killed.communicate()
+        until(lambda: gate.is_free)
     project.migrate(jobs=1)
     result = project.fleet().rollback(run=1)
     assert result.summary == {"failed": 3}

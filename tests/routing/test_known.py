@@ -110,12 +110,21 @@ def test_a_refusal_leads_on_but_is_not_yet_sure() -> None:
 
 
 def test_a_shard_that_refuses_what_another_sent_ends_the_rumour() -> None:
-    """Before the switch is through, both shards point to each other: what the catalog said stands, in doubt."""
+    """Before the switch is through, both shards point to each other: what the catalog said stands."""
     told = known()
     told.answered("t", Place("a", 1), told.now(), 0.0)
     told.refused("t", "a", Place("b", 2), 0.0)
-    assert told.refused("t", "b", Place("a", 1), 0.0) is None
-    assert told.look("t", 0.0) == Answer("a", is_sure=False)
+    assert told.refused("t", "b", Place("a", 1), 0.0) == "a"
+    assert told.look("t", 0.0) == Answer("a", is_sure=True)
+
+
+def test_a_refusal_that_says_what_was_heard_before_is_followed_without_a_question() -> None:
+    """The announcement was faster than the shard: no reason to doubt it."""
+    told = known()
+    told.announced("t", Place("b", 2), 0.0)
+    assert told.refused("t", "a", Place("b", 2), 0.0) == "b"
+    assert told.refused("t", "a", Place("c", 1), 0.0) == "b"
+    assert told.look("t", 0.0) == Answer("b", is_sure=True)
 
 
 def test_an_aborted_switch_to_one_shard_does_not_hide_the_one_to_another() -> None:

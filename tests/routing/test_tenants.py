@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -16,13 +17,17 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
-from bank import Bank
+from bank import TENANTS, Bank
 from fences import Fences
-from kit import until
-from shardwright import Tenants, errors
+from kit import STOCK_ENV, until
+from shardwright import Fleet, Tenants, errors
+from shardwright.dsn import DatabaseUrl
 from shardwright.embedded import Cluster
 from shardwright.routing import guide
-from shardwright.routing.known import Answer
+from shardwright.routing.asking import Asker, impatient
+from shardwright.routing.guide import Guide
+from shardwright.routing.known import Answer, Place
+from shardwright.shard import Shard
 
 ENTER = text("INSERT INTO entries VALUES (:account, :effect)")
 ADD = text("UPDATE accounts SET balance = balance + 1 WHERE id = :account")
@@ -220,6 +225,19 @@ def test_placed_but_not_open_yet(bank: Bank) -> None:
     ledger_is_exact(bank, ["early"], "shard_1")
 
 
+def test_a_refusal_without_a_hint_is_a_question_to_the_catalog(bank: Bank, deaf: None) -> None:
+    """The fence of an offline move names no shard; while the catalog has no other either, the call waits."""
+    tenants, fences = bank.tenants(patience="200ms"), bank.fences("acme")
+    tenants.run("acme", where)
+    fences.close_fence("shard_0", None, None)
+    with pytest.raises(errors.TenantIsMoving):
+        tenants.run("acme", enter, "never")
+    fences.open_fence("shard_0")
+    fences.switch(detail=False)
+    tenants.run("acme", enter, "once")
+    ledger_is_exact(bank, ["once"], "shard_1")
+
+
 # --- what is not tried again ------------------------------------------------------------------
 
 
@@ -278,6 +296,44 @@ def test_a_tenant_that_there_is_not(bank: Bank) -> None:
     assert tenants.shard(7).name == "shard_1"
 
 
+def test_of_many_who_want_to_know_one_asks(bank: Bank, deaf: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a restart a thousand requests of one tenant are one question to the control database."""
+    tenants, asked, waiting = bank.tenants(), list[str](), list[str]()
+    ask, wait = Asker.ask, Guide._ask
+
+    def count(self: Asker, tenant: str) -> Place | None:
+        asked.append(tenant)
+        until(lambda: len(waiting) == 8)
+        return ask(self, tenant)
+
+    def count_waiting(self: Guide, tenant: str) -> Shard:
+        waiting.append(tenant)
+        return wait(self, tenant)
+
+    monkeypatch.setattr(Asker, "ask", count)
+    monkeypatch.setattr(Guide, "_ask", count_waiting)
+    with ThreadPoolExecutor(8) as pool:
+        assert {shard.name for shard in pool.map(tenants.shard, ["acme"] * 8)} == {"shard_0"}
+    assert asked == ["acme"]
+
+
+def test_a_question_goes_through_after_the_session_was_ended(bank: Bank, deaf: None) -> None:
+    """The control database was restarted while nobody asked: the first who asks notices nothing."""
+    bank.add("other")
+    tenants = bank.tenants()
+    assert tenants.shard("acme").name == "shard_0"
+    bank.drop_catalog_sessions()
+    assert tenants.shard("other").name == "shard_0"
+
+
+def test_a_silent_control_database_is_given_up_soon() -> None:
+    """Within seconds, unless its URL says otherwise; whatever driver it names."""
+    url = impatient(DatabaseUrl.parse("postgresql+asyncpg://h/d"))
+    assert dict(url.parameters)["tcp_user_timeout"] == "5000"
+    url = impatient(DatabaseUrl.parse("postgresql://h/d?tcp_user_timeout=7"))
+    assert dict(url.parameters)["tcp_user_timeout"] == "7"
+
+
 def test_a_change_is_heard(bank: Bank) -> None:
     """Nobody writes, nobody asks: the announcement alone leads to the new shard; forgotten is heard, too."""
     tenants = bank.tenants()
@@ -297,6 +353,8 @@ def test_many_changes_at_once_are_heard(bank: Bank) -> None:
     tenants = bank.tenants()
     tenants.run("acme", where)
     listening(tenants)
+    tenants.run("acme", where)
+    assert at_hand(tenants) == Answer("shard_0", is_sure=True)
     bank.project.sql(
         "control",
         "INSERT INTO shardwright.placement SELECT 'main', n, 'shard_1', 1, now(), 'me' FROM generate_series(1, 101) n",
@@ -311,11 +369,11 @@ def test_what_another_set_says_is_not_heard(bank: Bank) -> None:
     tenants = bank.tenants()
     tenants.run("acme", where)
     listening(tenants)
-    for shard_set in ("green", "main"):
-        bank.project.sql("control", "SELECT shardwright.tell_placement(%s, 'acme', 'shard_1', 2)", shard_set)
-        if shard_set == "green":
-            assert tenants.shard("acme").name == "shard_0"
-    until(lambda: at_hand(tenants) == Answer("shard_1", is_sure=True))
+    tenants.run("acme", where)
+    for shard_set, tenant in (("green", "acme"), ("main", "other")):
+        bank.project.sql("control", "SELECT shardwright.tell_placement(%s, %s, 'shard_1', 2)", shard_set, tenant)
+    until(lambda: at_hand(tenants, "other") == Answer("shard_1", is_sure=True))
+    assert at_hand(tenants) == Answer("shard_0", is_sure=True)
 
 
 def test_what_was_missed_while_the_listener_was_away_is_asked_again(bank: Bank) -> None:
@@ -486,6 +544,21 @@ def test_nothing_is_left_open(bank: Bank) -> None:
     tenants.run("acme", where)
 
 
+def test_an_embedded_fleet_is_started_when_it_is_needed(tmp_path: Path, state: Path) -> None:
+    """On a laptop: `dev down` yesterday, and today the application just works."""
+    versions = tmp_path / "migrations" / "versions"
+    versions.mkdir(parents=True)
+    (tmp_path / "migrations" / "env.py").write_text(STOCK_ENV)
+    file = tmp_path / "shardwright.toml"
+    file.write_text(f'[fleet]\ncontrol = "embedded"\nenvironment = "test"\n{TENANTS}')
+    fleet = Fleet.from_config(file)
+    fleet.dev_up(shards=2, clusters=1)
+    fleet.dev_down()
+    with Tenants.from_config(file) as tenants:
+        assert {tenants.place(tenant).shard for tenant in ("acme", "other")} == {"shard_0", "shard_1"}
+        assert tenants.run("acme", where) == tenants.shard("acme").url.database
+
+
 def test_making_one_opens_nothing(bank: Bank) -> None:
     """A module may make it while it is imported, with every server down."""
     bank.project.control = "postgresql://nobody@localhost:1/nothing"
@@ -500,7 +573,7 @@ def listening(tenants: Tenants) -> None:
     until(lambda: tenants._guide._known.is_heard)
 
 
-def at_hand(tenants: Tenants) -> Answer | None:
-    """What is known of acme."""
+def at_hand(tenants: Tenants, tenant: str = "acme") -> Answer | None:
+    """What is known of it."""
     with tenants._guide._looking:
-        return tenants._guide._known.look("acme", time.monotonic())
+        return tenants._guide._known.look(tenant, time.monotonic())

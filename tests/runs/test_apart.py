@@ -21,6 +21,9 @@ op.execute("CREATE TABLE b (id int)")
 """
 
 
+pytestmark = pytest.mark.new_interpreter
+
+
 @pytest.fixture
 def project(make_project: MakeProject, monkeypatch: pytest.MonkeyPatch) -> Project:
     """One shard, and a revision that notes where it is rendered."""

@@ -256,7 +256,7 @@ def owners(connection: Connection, graph: TableGraph) -> dict[tuple[str, int], s
 
 
 @settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     phases=[Phase.generate],  # a random schema is not shrunk in reasonable time
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -1,4 +1,4 @@
-"""`demo`: three PostgreSQL servers, a rollout that fails on one of them, and the way out; nothing is left behind."""
+"""`demo`: three PostgreSQL servers, a rollout that fails on one of them, a tenant that moves; nothing is left behind."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ import psycopg
 import shardwright
 from shardwright import errors
 from shardwright.cli.screen import Screen
+from shardwright.cli.traffic import Traffic, live
 from shardwright.cli.words import status_lines, summary_line
 from shardwright.config import FILE_NAME
 from shardwright.dsn import DatabaseUrl
 from shardwright.embedded import Cluster, temporary_cluster
 from shardwright.fleet import Fleet
 from shardwright.pg import databases
+from shardwright.routing.tenants import Tenants
+from shardwright.runs.board import RunEvent
 from shardwright.runs.events import Listener
 from shardwright.runs.results import RunResult
 
@@ -75,7 +78,43 @@ def _tell(screen: Screen, fleet: Fleet) -> bool:
     well = _show_status(screen, fleet)
     counts = _count_priorities(fleet)
     screen.line(f"\n{sum(counts)} tasks on {len(counts)} shards have the priority 'medium' now.")
-    return failed.summary == {"rolled_back": 2, "failed": 1} and healed.succeeded and well
+    moved_well = _move(screen, fleet)
+    return failed.summary == {"rolled_back": 2, "failed": 1} and healed.succeeded and well and moved_well
+
+
+def _move(screen: Screen, fleet: Fleet) -> bool:
+    """An organization goes to another server and back while four writers of it are at work; whether all went well."""
+    fleet.sync_tenants()
+    placement = fleet.tenants(shard="shard_0", limit=1)[0]
+    tenant = placement.tenant
+    _scene(screen, "An organization moves while it works: four writers", f"shardwright move {tenant} --to shard_1")
+    with Tenants(fleet.config) as tenants, live(tenants, tenant) as traffic:
+        _go_on(traffic, 100)
+        there = fleet.move(tenant, "shard_1", tell=lambda event: _tell_move(screen, event))
+        _go_on(traffic, 100)
+        _scene(screen, "And back again, with all that was written since", f"shardwright move undo {tenant}")
+        back = fleet.undo_move(tenant, tell=lambda event: _tell_move(screen, event))
+        _go_on(traffic, 100)
+    lost = traffic.lost(fleet.resolved.select("shard_0")[0].url.conninfo)
+    screen.line(
+        f"\n{len(traffic.acknowledged):,} writes acknowledged meanwhile, {lost} lost, {traffic.failed} calls failed; "
+        f"the longest took {traffic.longest * 1000:.0f} ms.",
+        style="green" if not lost and not traffic.failed else "red",
+    )
+    arrived = there.move.phase == "switched" and back.run.state == "cancelled"
+    return arrived and not lost and not traffic.failed
+
+
+def _go_on(traffic: Traffic, writes: int) -> None:
+    """Until so many more are acknowledged."""
+    enough = len(traffic.acknowledged) + writes
+    while len(traffic.acknowledged) < enough and traffic.failed < enough:
+        time.sleep(0.01)
+
+
+def _tell_move(screen: Screen, event: RunEvent) -> None:
+    if event.kind == "message":
+        screen.line(f"  {event.data['text']}")
 
 
 def _act(screen: Screen, action: Callable[[Listener], RunResult]) -> RunResult:

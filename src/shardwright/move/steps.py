@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -15,6 +15,7 @@ from shardwright.move import certificate
 from shardwright.move.store import Moves, Undecided
 from shardwright.move.way import Way
 from shardwright.pg import retry
+from shardwright.pg.faults import explain
 from shardwright.runs.kinds import Kind, Progress, Step, StepContext
 from shardwright.runs.store import operator
 from shardwright.transfer import capture, fence
@@ -22,6 +23,7 @@ from shardwright.transfer.clear import clear
 from shardwright.transfer.compare import Comparison, compare
 from shardwright.transfer.copy import Copy
 from shardwright.transfer.drain import captured, drain, forget_drained, make_room, snapshot
+from shardwright.transfer.gap import gap_in_data
 from shardwright.transfer.sessions import Sessions, write_silently
 from shardwright.transfer.switch import LOCK_PATIENCE, NotNow, Switch, Switched
 from shardwright.transfer.throttle import Limits, Throttle
@@ -31,6 +33,8 @@ _SETTLED = 2.0  # a round that brought fewer keys than the write gap allows, twi
 _SHOWN = 5
 _TELL_AFTER = 5
 _ASK_AGAIN = 0.2
+_AWAY = 1.0
+T = TypeVar("T")
 
 
 # --- capture --------------------------------------------------------------------------------------
@@ -140,6 +144,7 @@ def catch_up(context: StepContext) -> Result:
     """What is captured and not drained yet drains within the write gap."""
     way = Way.of(context)
     way.take_over()
+    way.require_schema()
     return {"rounds": _catch_up(way)}
 
 
@@ -207,19 +212,50 @@ def _require_equal(context: StepContext, found: Comparison) -> None:
 
 def switch(context: StepContext) -> Result:
     """The tenant is at the target: placement, fences, write gap noted. Until then it is at the source."""
+    return _settled(context, _switch_there)
+
+
+def _switch_there(context: StepContext) -> Result:
     way = Way.of(context)
     way.take_over()
-    if way.phase() == "moving":
-        way.require_schema()
+    is_moving = way.phase() == "moving"
+    if is_moving and not way.offline:
+        _open_again(way)
 
     def decide(moves: Moves) -> None:
         moves.switch(context.run, context.runner, changed_by=operator(), keep=_keep_for(context))
 
-    return _switch(way, decide, "switched", way.epoch + 1)
+    return _switch(way, decide, "switched", way.epoch + 1, ready=way.require_schema if is_moving else None)
+
+
+def _settled(context: StepContext, act: Callable[[StepContext], T]) -> T:
+    """What `act` gives. A database that is away is waited for as long as neither shard may be taking the tenant's
+    writes: a run that is parked would leave it so."""
+    while True:
+        try:
+            return act(context)
+        except (psycopg.OperationalError, errors.ControlUnavailable) as error:
+            if _takes_writes(Way.of(context)):
+                raise
+            context.tell(f"{explain(error).reason}; waits for it, since the tenant may be shut out")
+            context.rest(_AWAY)
+
+
+def _takes_writes(way: Way) -> bool:
+    """Whether either shard is known to take the tenant's writes."""
+    try:
+        with way.source.open() as here, way.target.open() as there:
+            return fence.is_open(here, way.scope) or fence.is_open(there, way.scope)
+    except psycopg.OperationalError:
+        return False
 
 
 def switch_back(context: StepContext) -> None:
     """The tenant is at the source, with everything that was written since; or it is there still."""
+    _settled(context, _switch_home)
+
+
+def _switch_home(context: StepContext) -> None:
     way = Way.of(context)
     way.take_over()
     with way.control() as moves:
@@ -244,7 +280,7 @@ def _open_again(way: Way) -> None:
     """A mover may have died with the source's flag closed, and the target's is."""
     with way.source.open() as here, way.target.open() as there:
         if fence.is_open(there, way.scope):
-            raise AssertionError(f"{way.target.shard.name} takes the tenant's writes, though the move was given up")
+            raise AssertionError(f"{way.target.shard.name} takes the tenant's writes, though the move is not switched")
         if not fence.is_open(here, way.scope):
             fence.open_for_writes(here, way.scope)
 
@@ -255,11 +291,16 @@ def _was_never_opened(way: Way) -> bool:
         return not fence.is_open(connection, way.scope) and fence.epoch(connection, way.scope) == way.epoch
 
 
-def _switch(way: Way, decide: Callable[[Moves], None], after: str, epoch: int) -> Result:
-    """Tried until it is done: what is in the way is told, and what was captured meanwhile drained."""
+def _switch(
+    way: Way, decide: Callable[[Moves], None], after: str, epoch: int, *, ready: Callable[[], None] | None = None
+) -> Result:
+    """Tried until it is done: what is in the way is told, and what was captured meanwhile drained. `ready` raises
+    where it may not be tried any more."""
     context, tries, told = way.context, 0, ""
     while True:
         context.raise_if_stopped()
+        if ready is not None:
+            ready()
         tries += 1
         try:
             done = _try_switch(way, decide, after, epoch)
@@ -314,7 +355,7 @@ def _told(way: Way, done: Switched, tries: int) -> Result:
     gap = None if seconds is None else round(seconds * 1000, 1)
     result = {"epoch": done.epoch, "gap_ms": gap, "keys": done.keys, "tries": tries}
     with way.control() as moves:
-        moves.note_write_gap(way.context.run, result)
+        moves.note_write_gap(way.context.run, {**result, "data_ms": None})
     told = "not measured: the mover died in it" if gap is None else f"{gap} ms"
     way.context.tell(f"{way.tenant} is on {way.target.shard.name} (epoch {done.epoch}); write gap {told}")
     return result
@@ -330,11 +371,19 @@ def prove(context: StepContext) -> Result:
     """
     way = Way.of(context)
     way.take_over()
-    found = certificate.make(way)
+    found, in_data = certificate.make(way), _gap_in_data(way)
     with way.control() as moves:
         moves.note_certificate(context.run, found.as_dict())
+        moves.note_write_gap(context.run, {"data_ms": in_data})
     _require_equal(context, found.comparison)
     return {"rows": found.comparison.rows}
+
+
+def _gap_in_data(way: Way) -> float | None:
+    """Milliseconds."""
+    with way.source.open() as before, way.target.open() as after:
+        seconds = gap_in_data(before, after, way.scope)
+    return None if seconds is None else round(seconds * 1000, 1)
 
 
 def keep(context: StepContext) -> Result:

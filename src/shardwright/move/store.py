@@ -174,7 +174,7 @@ class Moves:
         self._connection.execute(_queries["throttle"], {"run": run, "throttle": json.dumps(throttle)})
 
     def note_write_gap(self, run: int, write_gap: Mapping[str, Any]) -> None:
-        """How long the tenant could not write."""
+        """How long the tenant could not write; more words are added to those that are there."""
         self._connection.execute(_queries["write_gap"], {"run": run, "write_gap": json.dumps(write_gap)})
 
     def note_certificate(self, run: int, certificate: Mapping[str, Any]) -> None:

@@ -39,7 +39,7 @@ UPDATE shardwright.move SET phase = %(phase)s WHERE run = %(run)s
 UPDATE shardwright.move SET throttle = throttle || %(throttle)s::jsonb WHERE run = %(run)s
 
 -- name: write_gap
-UPDATE shardwright.move SET write_gap = %(write_gap)s WHERE run = %(run)s
+UPDATE shardwright.move SET write_gap = coalesce(write_gap, '{}') || %(write_gap)s::jsonb WHERE run = %(run)s
 
 -- name: certificate
 UPDATE shardwright.move SET certificate = %(certificate)s WHERE run = %(run)s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 
@@ -12,7 +13,7 @@ from shardwright.catalog.placement import Placement
 from shardwright.catalog.tenants import place_tenant
 from shardwright.config import Config, FleetConfig
 from shardwright.embedded.resolve import resolve
-from shardwright.routing.asking import Asker
+from shardwright.routing.asking import Asker, impatient
 from shardwright.routing.hearing import Announcement, Listener
 from shardwright.routing.known import Known, Place
 from shardwright.routing.refusal import Refusal
@@ -69,7 +70,7 @@ class Guide:
         return found
 
     def refused(self, tenant: str, shard: str, refusal: Refusal) -> str | None:
-        """`shard` has refused a write of `tenant`; the shard to try, where the refusal names one that is news."""
+        """`shard` has refused a write of `tenant`; the shard to try, if one can be told without asking."""
         with self._looking:
             return self._known.refused(tenant, shard, refusal.gone_to, time.monotonic())
 
@@ -125,8 +126,9 @@ class Guide:
 
     def _open(self) -> Asker:
         if self._asker is None:
-            self._asker = Asker(self.fleet)
-            self._listener = Listener(self.fleet.control, begin=self._hears, tell=self._heard, end=self._hears_no_more)
+            control = impatient(self.fleet.control)
+            self._asker = Asker(replace(self.fleet, control=control))
+            self._listener = Listener(control, begin=self._hears, tell=self._heard, end=self._hears_no_more)
             self._listener.start()
         return self._asker
 

@@ -98,22 +98,28 @@ class Known:
         self._place(entry, place, self._generation, now)
 
     def refused(self, tenant: str, shard: str, gone_to: Place | None, now: float) -> str | None:
-        """`shard` has refused a write, and said perhaps where the tenant is; the shard to try, if it is news."""
+        """`shard` has refused a write, and said perhaps where the tenant is; the shard to try, if one can be told."""
         entry = self._entry(tenant)
         if entry.rumour is not None and entry.rumour.shard == shard:
             entry.rumour = None
-        is_news = gone_to is not None and gone_to.shard not in (None, shard) and gone_to.epoch > entry.placed.epoch
-        if gone_to is None or not is_news:
-            entry.generation = NEVER
-            return None
-        if entry.rumour is None or entry.rumour.epoch <= gone_to.epoch:
-            self._tick = entry.tick = self._tick + 1
-            entry.rumour, entry.rumour_at = gone_to, now
-        return entry.rumour.shard
+        if gone_to is not None and gone_to.epoch > entry.placed.epoch and gone_to.shard not in (None, shard):
+            return self._spread(entry, gone_to, now).shard
+        if gone_to is not None and entry.placed.shard not in (None, shard):
+            return entry.placed.shard  # the catalog's word has come before the shard's
+        entry.generation = NEVER
+        return None
 
     def doubt_all(self) -> None:
         """Something may have been missed: each tenant is asked for again before it counts as sure."""
         self._generation += 1
+
+    def _spread(self, entry: _Entry, rumour: Place, now: float) -> Place:
+        """Gives the rumour that goes round now: the newer of the two."""
+        if entry.rumour is not None and entry.rumour.epoch > rumour.epoch:
+            return entry.rumour
+        self._tick = entry.tick = self._tick + 1
+        entry.rumour, entry.rumour_at = rumour, now
+        return rumour
 
     def _place(self, entry: _Entry, place: Place, generation: int, now: float) -> None:
         """Newer goes before older; of the same epoch the forgotten tenant before the placed, else the later word."""

@@ -63,9 +63,8 @@ def register(
         if side == "target":
             connection.execute(sql.SQL(_COPIED).format(scope.copied))
         for table in scope.tables:
-            connection.execute(_queue(table))
-            connection.execute(_capture(scope, table))
-            connection.execute(sql.SQL("REVOKE ALL ON FUNCTION {}() FROM PUBLIC").format(table.capture))
+            revoked = sql.SQL("REVOKE ALL ON FUNCTION {}() FROM PUBLIC").format(table.capture)
+            connection.execute(sql.SQL("; ").join((_queue(table), _capture(scope, table), revoked)))
 
 
 _COPIED = """CREATE TABLE {} (
@@ -94,7 +93,8 @@ def remove(connection: psycopg.Connection[Any], move: int, context: StepContext,
     ):
         triggers[TableName(schema, name)].append(sql.Identifier(trigger_name))
     for table, names in ((each.identifier, names) for each, names in triggers.items()):
-        _insist(connection, context, table, patience, partial(_drop_triggers, connection, table, names))
+        drop = partial(_drop_triggers, connection, table, names)
+        _insist(connection, context, table, patience, drop, readers=True)
     with connection.transaction():
         connection.execute(short_lock(_FIRM))
         for kind, name in connection.execute(_queries["objects"], {"pattern": f"^[a-z]+_{move}(_[0-9]+)?$"}).fetchall():
@@ -141,22 +141,22 @@ def _installed(connection: psycopg.Connection[Any], scope: Scope) -> set[Any]:
 
 
 def _install(connection: psycopg.Connection[Any], scope: Scope, table: MovedTable) -> None:
+    connection.execute(sql.SQL("; ").join(_triggers(scope, table)))
+
+
+def _triggers(scope: Scope, table: MovedTable) -> Iterator[sql.Composed]:
     for event, when in _whens(scope, table):
         name = trigger(scope, event)
-        connection.execute(
-            sql.SQL("CREATE TRIGGER {} AFTER {} ON {} FOR EACH ROW WHEN ({}) EXECUTE FUNCTION {}()").format(
-                name, sql.SQL(event.upper()), table.name.identifier, when, table.capture
-            )
+        yield sql.SQL("CREATE TRIGGER {} AFTER {} ON {} FOR EACH ROW WHEN ({}) EXECUTE FUNCTION {}()").format(
+            name, sql.SQL(event.upper()), table.name.identifier, when, table.capture
         )
-        connection.execute(_always(table.name.identifier, name))
+        yield _always(table.name.identifier, name)
     name = trigger(scope, "truncate")
     for each in with_partitions(table.placed):
-        connection.execute(
-            sql.SQL("CREATE TRIGGER {} BEFORE TRUNCATE ON {} FOR EACH STATEMENT EXECUTE FUNCTION {}()").format(
-                name, each.name.identifier, table.capture
-            )
+        yield sql.SQL("CREATE TRIGGER {} BEFORE TRUNCATE ON {} FOR EACH STATEMENT EXECUTE FUNCTION {}()").format(
+            name, each.name.identifier, table.capture
         )
-        connection.execute(_always(each.name.identifier, name))
+        yield _always(each.name.identifier, name)
 
 
 def _always(table: sql.Composable, name: sql.Identifier) -> sql.Composed:
@@ -193,8 +193,11 @@ def _insist(
     table: sql.Identifier,
     patience: timedelta,
     act: Callable[[], None],
+    *,
+    readers: bool = False,
 ) -> None:
-    """`act` is done in a transaction, tried until it gets the table's lock; who is in the way is told."""
+    """`act` is done in a transaction, tried until it gets the table's lock; who is in the way is told, with `readers`
+    also somebody who only reads."""
     attempt = 0
     while True:
         context.raise_if_stopped()
@@ -206,15 +209,14 @@ def _insist(
             return
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             if attempt % _TELL_AFTER == 0:
-                context.tell(
-                    f"{table.as_string(None)}: waits for its lock, try {attempt}{_in_the_way(connection, table)}"
-                )
+                blocker = _in_the_way(connection, table, readers=readers)
+                context.tell(f"{table.as_string(None)}: waits for its lock, try {attempt}{blocker}")
         context.rest(retry.pause(min(attempt, 3)).total_seconds())
 
 
-def _in_the_way(connection: psycopg.Connection[Any], table: sql.Identifier) -> str:
+def _in_the_way(connection: psycopg.Connection[Any], table: sql.Identifier, *, readers: bool) -> str:
     name = table.as_string(None)
-    row = connection.execute(_queries["lock_holder"], {"table": name}).fetchone()
+    row = connection.execute(_queries["lock_holder"], {"table": name, "any": readers}).fetchone()
     return f"; in the way: {activity.Blocker(name, *row)}" if row else ""
 
 

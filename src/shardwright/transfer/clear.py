@@ -66,7 +66,7 @@ def _batches(connection: psycopg.Connection[Any], table: MovedTable, context: St
         yield connection.execute(
             sql.SQL("DELETE FROM {} AS r USING {} AS l WHERE l.n > {} AND l.n <= {} AND {} AND {}").format(
                 table.table.source, listed, sql.Literal(start), sql.Literal(start + BATCH),
-                table.is_row("r", "l"), sql.SQL("true") if table.placed.way.climbs else table.mine(),
+                table.is_row("r", "l"), sql.SQL("true") if table.placed.way.climbs else table.checked(),
             )
         ).rowcount  # fmt: skip
         time.sleep((time.monotonic() - began) * _PAUSE_PART)

@@ -145,7 +145,7 @@ def _rows(table: MovedTable, what: sql.Composable) -> sql.Composed:
     if not table.key:
         return sql.SQL("SELECT {} FROM {} AS r WHERE {}").format(what, table.table.source, table.mine())
     return sql.SQL("SELECT {} FROM ({}) AS q JOIN {} AS r ON {} WHERE {}").format(
-        what, _keys(table), table.table.source, table.is_row("r", "q"), table.mine()
+        what, _keys(table), table.table.source, table.is_row("r", "q"), table.checked()
     )
 
 
@@ -153,7 +153,7 @@ def _delete(table: MovedTable) -> sql.Composed:
     """Always with the tenant's condition: a key that is another tenant's there is a collision, and not ours to take."""
     if not table.key:
         return sql.SQL("DELETE FROM {} AS r WHERE {}").format(table.table.source, table.mine())
-    mine = table.mine()
+    mine = table.checked()
     if table.placed.way.climbs:  # while the tree is half copied, a row may not lead to its tenant yet
         mine = sql.SQL("({} OR NOT {})").format(mine, table.known())
     return sql.SQL("DELETE FROM {} AS r USING {} AS q WHERE {} AND {}").format(
@@ -166,7 +166,7 @@ def _require_equal(source: psycopg.Connection[Any], target: psycopg.Connection[A
     there = _rows(table, what)
     if table.key:
         there = sql.SQL("SELECT {} FROM {} AS q JOIN {} AS r ON {} WHERE {}").format(
-            what, table.drained, table.table.source, table.is_row("r", "q"), table.mine()
+            what, table.drained, table.table.source, table.is_row("r", "q"), table.checked()
         )
     ours, theirs = source.execute(_rows(table, what)).fetchone(), target.execute(there).fetchone()
     if ours != theirs:

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from shardwright.pg.connect import milliseconds
 from shardwright.pg.queries import load
-from shardwright.transfer.scope import Scope
+from shardwright.transfer.scope import Scope, fence_of
 
 LOCK_CLASS = 0x53574643  # of writers, shared, and of whoever changes the flag
 OPEN, CLOSED = 1, 2
@@ -45,7 +45,12 @@ class Holder:
 
 def is_open(connection: psycopg.Connection[Any], scope: Scope) -> bool:
     """Whether the shard takes writes of the tenant."""
-    row = connection.execute(sql.SQL("SELECT last_value FROM {}").format(scope.fence)).fetchone()
+    return is_open_in(connection, scope.move)
+
+
+def is_open_in(connection: psycopg.Connection[Any], move: int) -> bool:
+    """The same for the transfer of that number."""
+    row = connection.execute(sql.SQL("SELECT last_value FROM {}").format(fence_of(move))).fetchone()
     return row is not None and row[0] == OPEN
 
 

@@ -101,6 +101,14 @@ class MovedTable:
         """A condition: the row is the tenant's."""
         return rows_of_tenant(self.graph, self.name, self.tenant, row=row)
 
+    def checked(self, row: str = "r") -> sql.Composable:
+        """The same for a row that is found by its key: no index leads to it by the tenant.
+
+        The planner's idea of how many rows a tenant has is old while the tenant writes, and it would rather compare
+        each of them with each key.
+        """
+        return sql.SQL("({}) IS TRUE").format(self.mine(row))
+
     def known(self, row: str = "r") -> sql.Composable:
         """A condition: the row is some tenant's."""
         return rows_with_tenant(self.graph, self.name, row=row)
@@ -150,11 +158,18 @@ class MovedTable:
         Values that PostgreSQL takes for equal though they are not the same (numeric 1.0 and 1.00, -0.0, jsonb) are
         hashed by their text, as their types write it: that of a record, since a cast to text may leave something out.
         """
-        columns = self.table.columns
-        parts = [_hashed(row, column) for column in columns if _is_hashed_as_it_is(column)]
-        if written := [sql.Identifier(row, column.name) for column in columns if not _is_hashed_as_it_is(column)]:
-            parts.append(sql.SQL('ROW({})::pg_catalog.text COLLATE "C"').format(sql.SQL(", ").join(written)))
-        return sql.SQL("pg_catalog.hash_record_extended(ROW({}), 0)").format(sql.SQL(", ").join(parts))
+        return _hash(row, self.table.columns)
+
+    def hash_of_key(self, row: str = "r") -> sql.Composable:
+        """The same of its key alone."""
+        return _hash(row, self.key)
+
+
+def _hash(row: str, columns: tuple[Column, ...]) -> sql.Composable:
+    parts = [_hashed(row, column) for column in columns if _is_hashed_as_it_is(column)]
+    if written := [sql.Identifier(row, column.name) for column in columns if not _is_hashed_as_it_is(column)]:
+        parts.append(sql.SQL('ROW({})::pg_catalog.text COLLATE "C"').format(sql.SQL(", ").join(written)))
+    return sql.SQL("pg_catalog.hash_record_extended(ROW({}), 0)").format(sql.SQL(", ").join(parts))
 
 
 def _is_hashed_as_it_is(column: Column) -> bool:
@@ -165,6 +180,11 @@ def _hashed(row: str, column: Column) -> sql.Composable:
     """By the bytes, whatever the column's collation takes for equal."""
     name = sql.Identifier(row, column.name)
     return sql.SQL('{} COLLATE "C"').format(name) if column.type.partition("(")[0] in _TEXTS else name
+
+
+def fence_of(move: int) -> sql.Identifier:
+    """The sequence that is the flag of the transfer of that number."""
+    return sql.Identifier(SCHEMA, f"fence_{move}")
 
 
 @dataclass(frozen=True)
@@ -201,7 +221,7 @@ class Scope:
     @property
     def fence(self) -> sql.Identifier:
         """The sequence that is the flag."""
-        return sql.Identifier(SCHEMA, f"fence_{self.move}")
+        return fence_of(self.move)
 
     @property
     def admission(self) -> sql.Identifier:

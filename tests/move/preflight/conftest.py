@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from kit import drop_database
+from kit import drop_databases
 from shardwright.dsn import DatabaseUrl
 from shardwright.embedded import Cluster
 from two_shards import ROWS, SCHEMA, Shards
@@ -30,8 +30,7 @@ def templates(cluster: Cluster) -> Iterator[dict[str, str]]:
             for tenant in rows:
                 connection.execute(ROWS.format(n=tenant).encode())
     yield urls
-    for url in urls.values():
-        drop_database(cluster, url)
+    drop_databases(cluster, list(urls.values()))
 
 
 @pytest.fixture
@@ -40,8 +39,7 @@ def shards(cluster: Cluster, templates: dict[str, str]) -> Iterator[Shards]:
     made = Shards({name: _create(cluster, DatabaseUrl.parse(url).database) for name, url in templates.items()}, cluster)
     yield made
     with psycopg.connect(cluster.url("postgres"), autocommit=True) as admin:
-        for url in made.urls.values():
-            drop_database(cluster, url)
+        drop_databases(cluster, list(made.urls.values()))
         for role in made.roles:
             admin.execute(f"REVOKE ALL ON PARAMETER session_replication_role FROM {role}".encode())
             admin.execute(f"DROP ROLE {role}".encode())

@@ -21,3 +21,14 @@ CREATE INDEX move_by_tenant ON shardwright.move (shard_set, tenant, run DESC);
 
 -- A run that waits may be woken by the clock: then its step needs no operator.
 ALTER TABLE shardwright.run ADD COLUMN wake_at timestamptz;
+
+-- A run that was cancelled before it had begun has no step to take back, which would say that the move is over.
+CREATE FUNCTION shardwright.end_move() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE shardwright.move SET phase = 'undone' WHERE run = NEW.id AND phase = 'moving';
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER end_move AFTER UPDATE OF state ON shardwright.run
+FOR EACH ROW WHEN (NEW.state = 'cancelled') EXECUTE FUNCTION shardwright.end_move();

@@ -54,7 +54,10 @@ Allow = Annotated[
     group,
     "start",
     changes=True,
-    examples=("shardwright move acme --to shard_2", "shardwright move acme --to shard_2 --keep 1h --detach"),
+    examples=(
+        "shardwright move start acme --to shard_2",
+        "shardwright move start acme --to shard_2 --keep 1h --detach",
+    ),
 )
 def start(
     screen: Screen,
@@ -71,7 +74,7 @@ def start(
     ] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Leave it to a worker, and return at once.")] = False,
 ) -> int:
-    """Move a tenant to another shard: copied, compared, switched within the write gap, with a way back."""
+    """Move a tenant to another shard, with a way back; `move acme --to shard_2` is the same."""
     fleet, options = (
         screen.fleet(),
         _options(to, timedelta(0) if finish else keep, streams, rate, allow, offline=offline),
@@ -91,7 +94,12 @@ def plan(screen: Screen, tenant: Tenant, *, to: To, offline: Offline = False, al
 
 
 @command(group, "status", examples=("shardwright move status", "shardwright move status acme --json"))
-def status(screen: Screen, tenant: Annotated[str | None, typer.Argument(metavar="[ID]")] = None) -> int:
+def status(
+    screen: Screen,
+    tenant: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="One tenant, also where its move is over.")
+    ] = None,
+) -> int:
     """Show the moves that are not at their end, or one tenant's last move with its steps."""
     fleet = screen.fleet()
     if tenant is not None:
@@ -222,7 +230,9 @@ def _tell(screen: Screen, found: MoveStatus) -> None:
         screen.line(f"  {found.step}{progress}")
     if gap := move.write_gap:
         told = "was not measured" if gap["gap_ms"] is None else f"{gap['gap_ms']} ms"
-        screen.line(f"  write gap {told}, {counted(gap['tries'], 'try').replace('trys', 'tries')}")
+        in_data = f" ({gap['data_ms']} ms between two of its writes)" if gap.get("data_ms") is not None else ""
+        tries = "1 try" if gap["tries"] == 1 else f"{gap['tries']} tries"
+        screen.line(f"  write gap {told}{in_data}, {tries}")
     if certificate := move.certificate:
         rows = sum(proof["rows"] for proof in certificate["source"])
         told = "equal on both sides" if certificate["equal"] else "DIFFERENT"

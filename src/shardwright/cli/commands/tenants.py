@@ -128,12 +128,14 @@ def sync(
 
 @command(group, "verify", examples=("shardwright tenants verify", "shardwright tenants verify --json"))
 def verify(screen: Screen) -> int:
-    """Show where the directory and the shards differ; exit 1 unless every tenant is on the one shard it names."""
-    comparison = screen.fleet().verify_tenants()
-    screen.document(comparison.as_dict())
-    _tell(screen, comparison)
-    screen.line(", ".join(_summary(comparison, "where the directory says")), important=True)
-    return 0 if comparison.is_equal else 1
+    """Show where directory, shards and fences differ; exit 1 unless every tenant, and all its rows, are on one shard."""
+    found = screen.fleet().verify_tenants()
+    screen.document(found.as_dict())
+    _tell(screen, found.comparison)
+    for each in (*found.fences, *found.orphans):
+        screen.line(f"✗ {each.shard}: {each.fact}; try: {each.cure}", style="red", important=True)
+    screen.line(", ".join(_summary(found.comparison, "where the directory says")), important=True)
+    return 0 if found.is_equal else 1
 
 
 def identifier(tenant: str) -> str:

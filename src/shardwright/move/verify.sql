@@ -1,0 +1,5 @@
+-- name: has_moves
+SELECT pg_catalog.to_regclass('shardwright.move') IS NOT NULL
+
+-- name: moves
+SELECT move, tenant, side FROM shardwright.move ORDER BY move
