@@ -2,8 +2,8 @@
 
 Small tables go together in one transaction. One that is larger is shared out among the streams by a hash of its keys:
 each reads all of the tenant's rows and sends its share. The keys of a very large table are listed once, and parts of
-the list copied by streams that share a snapshot. Every new snapshot, after a while or after a death, begins with a
-drain: what was copied before is brought to it. A further part of a table leaves out the keys that are in the queue, since the
+the list copied. Streams share a snapshot. Every new snapshot, after a while or after a death, begins with a drain:
+what was copied before is brought to it. A further part of a table leaves out the keys that are in the queue, since the
 drain brings them; and what a drain has brought leaves the list, in the transaction that takes it from the queue. So the
 copied part always is what the source held at one moment, and two rows that exchange a unique value never meet.
 """
@@ -238,7 +238,7 @@ class Copy:
         """The same after a death: a list that was made is kept, and shares stay shares."""
         if not self._has_list(reader, table):
             is_shared = any(number == table.number and part < _WHOLE for number, part in self._done)
-            if not table.key or self._counts[table.number] <= _SMALL and not is_shared:
+            if not table.key or (self._counts[table.number] <= _SMALL and not is_shared):
                 return [Part(table, _WHOLE)]
             if is_shared or self._needs_no_list(table):
                 return [Part(table, -share, shares=self._streams) for share in range(1, self._streams + 1)]
