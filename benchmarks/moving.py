@@ -18,6 +18,7 @@ import psycopg
 from psycopg import sql
 
 from processes import ENVIRONMENT, server_seconds
+from shardwright.catalog.tenants import require_tenants
 from shardwright.embedded import Cluster, temporary_cluster
 from shardwright.fleet import Fleet
 from shardwright.move.operate import MoveStatus
@@ -128,8 +129,7 @@ class Shards:
         fleet = self.fleet.resolved
         with self.connect(SOURCE) as connection:
             tables = read_tables(connection)
-        assert fleet.config.tenants is not None
-        return Scope(move, TENANT, table_graph(tables, fleet.config.tenants))
+        return Scope(move, TENANT, table_graph(tables, require_tenants(fleet.config)))
 
     def sessions_of(self, name: str, move: int) -> Sessions:
         """The mover's sessions on that shard."""
@@ -145,13 +145,9 @@ class Shards:
     @contextmanager
     def writers(self, count: int, pause: float) -> Iterator[list[tuple[float, float]]]:
         """So many write for the tenant, following it; afterwards the list has begin and end of each of their writes."""
-        command = [sys.executable, Path(__file__).with_name("writers.py"), str(count), str(pause)]
-        process = subprocess.Popen(
-            command, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )  # fmt: skip
-        assert process.stdin is not None
-        process.stdin.write(json.dumps({name: self.url(name) for name in (SOURCE, TARGET)}) + "\n")
-        process.stdin.flush()
+        urls = json.dumps({name: self.url(name) for name in (SOURCE, TARGET)})
+        command = [sys.executable, str(Path(__file__).with_name("writers.py")), urls, str(count), str(pause)]
+        process = subprocess.Popen(command, env=ENVIRONMENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         writes: list[tuple[float, float]] = []
         try:
             time.sleep(0.5)

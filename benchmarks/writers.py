@@ -1,6 +1,6 @@
-"""Writers of the moving tenant, that go where a refusal sends them: `writers.py COUNT PAUSE`, shards' URLs on stdin.
+"""Writers of the moving tenant, that go where a refusal sends them: `writers.py URLS COUNT PAUSE`.
 
-They end with stdin, and print when each acknowledged write was begun and acknowledged, by the machine's one clock.
+They end with their stdin, and print when each write was begun and acknowledged, by the machine's one clock.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class Writer(threading.Thread):
 
 def main() -> None:
     over = threading.Event()
-    urls = json.loads(sys.stdin.readline())
-    writers = [Writer(number + 1, urls, float(sys.argv[2]), over) for number in range(int(sys.argv[1]))]
+    urls, count, pause = json.loads(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    writers = [Writer(number + 1, urls, pause, over) for number in range(count)]
     for writer in writers:
         writer.start()
     sys.stdin.read()
