@@ -129,7 +129,8 @@ def walk(pair: Pair) -> Walk:
 def tables_of(pair: Pair) -> dict[str, Columns]:
     """A column for each type, and for arrays of it. Types that carry names of objects are in tables of their own,
     since one such column has all the others of its table travel in another form."""
-    query = """SELECT format_type(pg_type.oid, NULL), pg_type.typname LIKE 'reg%' OR pg_type.typsend = 0
+    query = """SELECT format_type(pg_type.oid, NULL), CASE WHEN pg_type.typsend = 0
+                   THEN 'unsent' WHEN pg_type.typname LIKE 'reg%' THEN 'named' ELSE 'plain' END
                FROM pg_type LEFT JOIN pg_type AS item ON item.typarray = pg_type.oid
                WHERE pg_type.typtype = 'b' AND pg_type.typnamespace = 'pg_catalog'::regnamespace AND item.oid IS NULL"""
     types = dict(pair.run("home", query))
@@ -142,13 +143,13 @@ def tables_of(pair: Pair) -> dict[str, Columns]:
         f"{name}[]": (f"{kind}[]", arrays(values, ";" if name == "box" else ","))
         for name, (kind, values) in columns.items()
     }
-    return {
-        "plain": {name: column for name, column in columns.items() if not types[name]},
-        "named": {name: column for name, column in columns.items() if types[name]},
-        "lists": {name: column for name, column in lists.items() if not types[name[:-2]]},
-        "named_lists": {name: column for name, column in lists.items() if types[name[:-2]]},
-        "made": {name: (name, values) for name, values in MADE.items()},
+    made: Columns = {name: (name, values) for name, values in MADE.items()}
+    grouped = {
+        f"{group}{suffix}": {name: column for name, column in each.items() if types[name.removesuffix("[]")] == group}
+        for suffix, each in (("", columns), ("_lists", lists))
+        for group in ("plain", "named", "unsent")
     }
+    return {**grouped, "made": made}
 
 
 def has(pair: Pair, statement: str) -> bool:
