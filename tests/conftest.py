@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kit import MakeProject, Project, create_database, drop_databases
+from kit import MakeProject, Project, cluster_in_memory, create_database, drop_databases
 from nursery import Nursery, popen_of
-from shardwright.embedded import Cluster, destroy_all, temporary_cluster
+from shardwright.embedded import Cluster, destroy_all
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,30 +44,17 @@ def _processes(request: pytest.FixtureRequest, nursery: Nursery | None) -> Itera
     yield
 
 
-@contextmanager
-def _cluster_in_memory() -> Iterator[Cluster]:
-    """A cluster in memory where there is room for it: CREATE DATABASE is ten times as fast."""
-    memory = Path("/dev/shm")  # noqa: S108 it is the cluster's own folder there that counts
-    roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 << 30
-    with ExitStack() as stack:
-        with pytest.MonkeyPatch.context() as patch:
-            if roomy:
-                patch.setattr(tempfile, "tempdir", str(memory))
-            running = stack.enter_context(temporary_cluster())
-        yield running
-
-
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A PostgreSQL server that lives as long as the tests."""
-    with _cluster_in_memory() as running:
+    with cluster_in_memory() as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def other_cluster() -> Iterator[Cluster]:
     """A second server, for tests that need two hosts or take one down."""
-    with _cluster_in_memory() as running:
+    with cluster_in_memory() as running:
         yield running
 
 

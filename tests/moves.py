@@ -19,8 +19,8 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from functools import wraps
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,12 @@ import psycopg
 
 from kit import Project, until
 from shardwright.catalog.control import open_control
+from shardwright.move import certificate
 from shardwright.move.operate import MoveStatus
 from shardwright.move.store import Moves
 from shardwright.runs.board import Board
 from shardwright.runs.stopping import StopRequest
-from shardwright.transfer import capture, clear, compare, copy, drain, fence, sessions, stream, switch
+from shardwright.transfer import capture, clear, compare, copy, drain, fence, stream, switch
 
 SCHEMA = """
 CREATE TABLE plan (code text PRIMARY KEY, price integer);
@@ -665,48 +666,55 @@ _FILL = (
 # --- points ---------------------------------------------------------------------------------------
 
 _OWNERS: dict[str, Any] = {
-    "Board": Board, "Moves": Moves, "Copy": copy.Copy, "Switch": switch.Switch, "Sessions": sessions.Sessions,
+    "Board": Board, "Moves": Moves, "certificate": certificate, "Copy": copy.Copy, "Switch": switch.Switch,
     "capture": capture, "clear": clear, "compare": compare, "drain": drain, "fence": fence, "stream": stream,
 }  # fmt: skip
+
+
+@contextmanager
+def instead(name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
+    """What `make` makes of the function of that name is called in its place, wherever it was imported to."""
+    owner, function = name.split(".")
+    original = getattr(_OWNERS[owner], function)
+    new = wraps(original)(make(original))
+    modules = [module for each, module in list(sys.modules.items()) if each.startswith("shardwright.")]
+    places = [
+        (place, attribute)
+        for place in (*modules, _OWNERS[owner])
+        for attribute, value in vars(place).items()
+        if value is original
+    ]
+    for place, attribute in places:
+        setattr(place, attribute, new)
+    try:
+        yield
+    finally:
+        for place, attribute in places:
+            setattr(place, attribute, original)
 
 
 @contextmanager
 def at(point: str, act: Callable[[], object]) -> Iterator[threading.Event]:
     """`act` is done before, or after, the nth call of that function from here on; the event tells that it was."""
     moment, name, count = point.split()
-    owner, function = name.split(".")
-    target = _OWNERS[owner]
-    original: Callable[..., Any] = getattr(target, function)
-    left, was = itertools.count(1), threading.Event()
+    calls, was = itertools.count(1), threading.Event()
 
-    @wraps(original)
-    def reached(*arguments: Any, **options: Any) -> Any:
-        is_now = next(left) == int(count)
-        if is_now and moment == "before":
-            was.set()
-            act()
-        result = original(*arguments, **options)
-        if is_now and moment == "after":
-            was.set()
-            act()
-        return result
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        def reached(*arguments: Any, **options: Any) -> Any:
+            is_now = next(calls) == int(count)
+            if is_now and moment == "before":
+                was.set()
+                act()
+            result = original(*arguments, **options)
+            if is_now and moment == "after":
+                was.set()
+                act()
+            return result
 
-    replaced = list(_replace(target, original, reached))
-    try:
+        return reached
+
+    with instead(name, make):
         yield was
-    finally:
-        for place, attribute in replaced:
-            setattr(place, attribute, original)
-
-
-def _replace(target: Any, original: Any, new: Any) -> Iterator[tuple[Any, str]]:
-    """Wherever it was imported by name, too."""
-    modules = [module for name, module in list(sys.modules.items()) if name.startswith("shardwright.")]
-    for place in (*modules, target):
-        for attribute, value in list(vars(place).items()):
-            if value is original:
-                setattr(place, attribute, new)
-                yield place, attribute
 
 
 def _main() -> None:
@@ -714,10 +722,11 @@ def _main() -> None:
 
     tenant, run = sys.argv[1], int(sys.argv[2])
     fleet = Fleet.from_config()
-    for variable, number in (("SW_DIES", signal.SIGKILL), ("SW_STOPS", signal.SIGSTOP)):
-        if point := os.environ.get(variable):
-            at(point, lambda number=number: os.kill(os.getpid(), number)).__enter__()  # type: ignore[misc]
-    print(fleet.carry_move(tenant, run), flush=True)  # noqa: T201 the log that tests read
+    with ExitStack() as stack:
+        for variable, number in (("SW_DIES", signal.SIGKILL), ("SW_STOPS", signal.SIGSTOP)):
+            if point := os.environ.get(variable):
+                stack.enter_context(at(point, partial(os.kill, os.getpid(), number)))
+        print(fleet.carry_move(tenant, run), flush=True)  # noqa: T201 the log that tests read
     os._exit(0)
 
 

@@ -11,9 +11,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from kit import Project, create_database, drop_database
+from kit import Project, create_database, drop_databases
 from shardwright.embedded import Cluster
-from shardwright.move import steps
 from shardwright.move.operate import MoveStatus
 from shardwright.runs.board import Board
 from shardwright.transfer.copy import Copy
@@ -21,7 +20,8 @@ from shardwright.transfer.switch import Switch
 
 # What rows look like must not depend on the session, and nothing of the product is asked for it.
 _SPELLING = "-c search_path= -c TimeZone=UTC -c extra_float_digits=3 -c lc_monetary=C"
-_LEFT = """SELECT to_regnamespace('shardwright')::text, (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'shardwright%')"""
+_LEFT = """SELECT to_regnamespace('shardwright')::text,
+    (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'shardwright%')"""
 
 
 class Pair:
@@ -39,7 +39,7 @@ class Pair:
     def drop(self) -> None:
         """The databases are gone."""
         for url in (*self.shards.values(), self.project.control):
-            drop_database(self.cluster, url)
+            drop_databases(self.cluster, [url])
 
     # --- asking
 
@@ -135,8 +135,8 @@ def meanwhile(
             before_last.pop(0)()
 
     after_copy, before_last = list(copied), list(last)
-    copy, settle = Copy.copy, Switch._settle  # noqa: SLF001 there is no other place between the drains
+    copy, settle = Copy.copy, Switch._settle
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(steps.Copy, "copy", copy_then)
+        patch.setattr(Copy, "copy", copy_then)
         patch.setattr(Switch, "_settle", settle_then)
         yield

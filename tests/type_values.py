@@ -73,7 +73,9 @@ BUILT_IN: Final[dict[str, tuple[str, ...]]] = {
     "regprocedure": ("public.twice(integer)", "pg_catalog.now()", "apart.twice(integer)"),
     "regrole": ("postgres", "pg_read_all_data"),
     "regtype": ("public.mood", "integer", "public.mood[]", "-"),
-    "text": ("", " ", "a", "A", "\u00e9", "e\u0301", "\\", "\\N", "\\.", "a\tb\nc\r", "'\"{},()", _FEW, LONG, "%s %% {}"),
+    "text": (
+        "", " ", "a", "A", "\u00e9", "e\u0301", "\\", "\\N", "\\.", "a\tb\nc\r", "'\"{},()", _FEW, LONG, "%s %% {}",
+    ),
     "tid": ("(0,1)", "(4294967295,65535)"),
     "time without time zone": ("00:00", "24:00", "23:59:59.999999", "00:00:00.000001"),
     "timestamp without time zone": (

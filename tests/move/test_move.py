@@ -156,12 +156,11 @@ def test_other_tenants_wait_no_longer_than_the_lock_timeout(make_arena: MakeAren
         told.append(pool.submit(let_go, holder, len(arena.messages(run))))
 
     def let_go(holder: psycopg.Connection[Any], seen: int) -> None:
-        with holder:
-            pid = f"pid {holder.info.backend_pid} "
-            until(
-                lambda: any("waits for its lock" in each and pid in each for each in arena.messages(run)[seen:]),
-                seconds=20,
-            )
+        pid = f"pid {holder.info.backend_pid} "
+        try:
+            until(lambda: any("waits for its lock" in each and pid in each for each in arena.messages(run)[seen:]))
+        finally:
+            holder.close()
 
     with ThreadPoolExecutor(1) as pool:
         with at("before capture.install 2", hold_up):
@@ -241,6 +240,24 @@ def test_a_schema_that_changes_while_the_switch_waits(make_arena: MakeArena) -> 
     arena.require_nothing_left()
 
 
+def test_a_schema_that_has_changed_when_a_mover_died_in_the_switch(make_arena: MakeArena) -> None:
+    """The flag that it had closed is opened before anything else: nobody is shut out while the run is parked."""
+    arena = make_arena(rows=30)
+    run = arena.start()
+
+    def die() -> None:
+        arena.ask("home", "ALTER TABLE badge ADD COLUMN more text")
+        raise psycopg.OperationalError("the mover has died, and another goes on")
+
+    with at("after fence.close_for_writes 1", die):
+        status = arena.carry(run)
+    assert (status.run.state, status.move.phase) == ("parked", "moving"), arena.story(run)
+    assert "badge.more" in (status.run.note or "")
+    arena.ask("home", "UPDATE task SET n = -5 WHERE n = 5")
+    arena.undo()
+    arena.require_nothing_left()
+
+
 # --- several, and slower --------------------------------------------------------------------------
 
 
@@ -270,3 +287,22 @@ def test_the_throttle_is_heard_while_the_copy_runs(make_arena: MakeArena) -> Non
         assert not carried.done()
         fleet.throttle_move(arena.tenant, {"bytes_per_second": None})
         assert carried.result(60).move.phase == "switched", arena.story(run)
+
+
+def test_the_write_gap_in_the_data_is_the_tenants(make_arena: MakeArena) -> None:
+    """Rows of another tenant whose parents were deleted before them have no part in it."""
+    arena = make_arena(rows=30)
+    stranger = arena.bystanders["there"][0]
+    arena.ask("there", "INSERT INTO project VALUES (gen_random_uuid(), %s, 77)", stranger)
+    arena.ask("there", "INSERT INTO task SELECT gen_random_uuid(), 77, id FROM project WHERE n = 77")
+
+    def write() -> None:
+        arena.ask("there", "DELETE FROM project WHERE n = 77")
+        arena.ask("home", "UPDATE project SET n = n WHERE org_id = %s", arena.tenant)
+
+    with (
+        at("after Switch._settle 1", write),
+        at("after Switch._go 1", lambda: arena.ask("there", "UPDATE project SET n = n WHERE n = 3")),
+    ):
+        status = arena.move()
+    assert (status.move.write_gap or {})["data_ms"] > 0

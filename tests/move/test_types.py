@@ -31,9 +31,12 @@ CREATE TABLE public.made_anew (
     UNIQUE (org_id, twice)
 );
 CREATE TABLE public.keyed_by_generated (
-    org_id bigint REFERENCES public.orgs, t text, k text GENERATED ALWAYS AS (t || '!') STORED, PRIMARY KEY (org_id, k)
+    org_id bigint REFERENCES public.orgs, t text, k text GENERATED ALWAYS AS (t || '!') STORED,
+    PRIMARY KEY (org_id, k)
 );
-CREATE TABLE public.only_keys (org_id bigint REFERENCES public.orgs, b bytea, e public.mood, PRIMARY KEY (b, org_id, e));
+CREATE TABLE public.only_keys (
+    org_id bigint REFERENCES public.orgs, b bytea, e public.mood, PRIMARY KEY (b, org_id, e)
+);
 CREATE TABLE public."Nothing" (id integer PRIMARY KEY, org_id bigint NOT NULL REFERENCES public.orgs);
 """
 OTHERS_ROWS = (
@@ -236,11 +239,11 @@ def fill(pair: Pair, tables: dict[str, Columns]) -> None:
                                 sql.Identifier("public", table), names, values
                             )
                         )
-        for name, (_, values, _) in KEYS.items():
-            for number, value in enumerate(values[:4]):
+        for name, (_, keys, _) in KEYS.items():
+            for number, key in enumerate(keys[:4]):
                 connection.execute(
                     sql.SQL("INSERT INTO {} VALUES (1, {}, {})").format(
-                        sql.Identifier("public", f"key_{name}"), sql.Literal(value), number
+                        sql.Identifier("public", f"key_{name}"), sql.Literal(key), number
                     )
                 )
         for statement in OTHERS_ROWS:
@@ -276,9 +279,9 @@ def onwards(table: str, columns: Columns) -> str:
 
 def key_changes(phase: str) -> Iterator[str]:
     """Of each table a key becomes another, and the same in another spelling; two are exchanged; one goes, one comes."""
-    for name, (kind, values, twin) in KEYS.items():
-        table, kind = f"public.key_{name}", kind.partition(" COLLATE")[0]
-        k = [f"{sql.Literal(value).as_string()}::{kind}" for value in values]
+    for name, (declared, given, twin) in KEYS.items():
+        table, kind = f"public.key_{name}", declared.partition(" COLLATE")[0]
+        k = [f"{sql.Literal(value).as_string()}::{kind}" for value in given]
         if phase == "copied":
             yield f"DELETE FROM {table} WHERE k = {k[3]}"
             yield f"INSERT INTO {table} VALUES (1, {k[4]}, 4)"
@@ -309,9 +312,8 @@ def spoil(pair: Pair, tables: dict[str, Columns], walked: Walk) -> None:
         walked.found = {each.table: set(each.different) for each in found.differences}
         for table, columns in tables.items():
             mend = ", ".join(f"{quoted(name)} = k.{quoted(name)}" for name in columns)
-            connection.execute(
-                f"UPDATE public.{table} AS r SET {mend} FROM kept_{table} AS k WHERE k.id = r.id AND r.phase = 'still'".encode()
-            )
+            kept = f"FROM kept_{table} AS k WHERE k.id = r.id AND r.phase = 'still'"
+            connection.execute(f"UPDATE public.{table} AS r SET {mend} {kept}".encode())
     walked.after_mending = pair.project.fleet().verify_move(_TENANT).comparison.is_equal
 
 

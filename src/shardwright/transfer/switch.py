@@ -72,13 +72,13 @@ class Switch:
                 return Switched(self.epoch, None, 0)
             write_silently(there)
             make_room(there, self.scope.tables)
-            with self.source.open(settings=self._short_lived()) as here, self.source.open() as watch:
+            with self.source.open() as here, self.source.open() as watch:
                 return self._go(here, watch, there)
 
-    def _short_lived(self) -> dict[str, str]:
+    def _short_lived(self) -> sql.Composed:
         """A mover that sleeps with the lock in hand loses it: the tenant's writers go on."""
-        least = f"{max(2 * milliseconds(self.budget), 2000)}ms"
-        return {"idle_session_timeout": least, "idle_in_transaction_session_timeout": least}
+        least = sql.Literal(f"{max(2 * milliseconds(self.budget), 2000)}ms")
+        return sql.SQL("SET idle_session_timeout = {0}; SET idle_in_transaction_session_timeout = {0}").format(least)
 
     def _go(self, here: Any, watch: Any, there: Any) -> Switched:
         patience = min(LOCK_PATIENCE, self.budget / 2)
@@ -89,6 +89,7 @@ class Switch:
         fence.say_where(here, self.scope, None, self.epoch)
         limit = sql.SQL("SET statement_timeout = {}").format(sql.Literal(f"{milliseconds(self.budget)}ms"))
         here.execute(limit)
+        here.execute(self._short_lived())
         there.execute(limit)
         began = time.monotonic()
         if not fence.lock(here, self.scope, patience):
