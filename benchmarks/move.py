@@ -110,10 +110,10 @@ def _timed(made: Shards, rows: int, way: Callable[[Shards], Figures]) -> Figures
 def _copied(made: Shards, streams: int) -> Figures:
     """The copy of a move, with triggers on both shards and all that it writes down; nobody else writes."""
     here, there = made.sessions_of(SOURCE, _MOVE), made.sessions_of(TARGET, _MOVE)
+    scope, context = made.scope(_MOVE), StepContext(fleet=made.fleet.resolved, run=_MOVE, plan={})
     with _capture(made), _capture(made, TARGET):
         began = time.monotonic()
-        context = StepContext(fleet=made.fleet.resolved, run=_MOVE, plan={})
-        Copy(made.scope(_MOVE), here, there, context, streams=streams).copy()
+        Copy(scope, here, there, context, streams=streams).copy()
         return {"seconds": time.monotonic() - began}
 
 

@@ -131,7 +131,7 @@ EARLY = [
     "after capture.register 2",
     "after capture.install 1",
     "before Copy.copy 1",
-    "after Copy._copy_part 4",
+    "after Copy._note 4",
     "before drain.forget_drained 1",
     "before compare.compare 1",
     "after Switch._settle 1",
@@ -366,7 +366,7 @@ def test_a_mover_that_wakes_up_after_another_has_taken_over(make_frail: MakeFrai
 
 @pytest.mark.faults
 @pytest.mark.parametrize("where", SERVERS)
-@pytest.mark.parametrize("point", ["after Copy._copy_part 4", *SWITCH])
+@pytest.mark.parametrize("point", ["after Copy._note 4", *SWITCH])
 def test_the_network_stalls(make_frail: MakeFrail, where: str, point: str) -> None:
     """For some seconds nothing gets through between the mover and a server; afterwards it goes on."""
     arena = make_frail(stalls=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from moves import ACTS, Arena, MakeArena, at
 
 # Where a move is cancelled that does not come to its end.
-MOMENTS = ("after capture.install 1", "after Copy._copy_part 2", "after compare.compare 1", "before fence.lock 1")
+MOMENTS = ("after capture.install 1", "after Copy._note 2", "after compare.compare 1", "before fence.lock 1")
 END = st.sampled_from(["finish", "finish", "undo", "undo", *MOMENTS])
 
 
