@@ -80,10 +80,19 @@ def processor_seconds(server: int | None) -> float:
     """What our process, the commands that it ran, and the server of that process id with its sessions have used so far;
     of sessions only those that have ended.
     """
+    return client_seconds() + server_seconds(server)
+
+
+def client_seconds() -> float:
+    """What our process and the commands that it ran have used so far."""
     used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    ours = sum(each.ru_utime + each.ru_stime for each in used)
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def server_seconds(server: int | None) -> float:
+    """What the server of that process id and its sessions that have ended have used so far."""
     times = Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()[11:15]
-    return ours + sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
+    return sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
 
 
 def run(command: Sequence[str | Path], folder: Path, memory: PeakMemory | None = None, *, text: str = "") -> str:

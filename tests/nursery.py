@@ -247,8 +247,14 @@ def _end(code: int) -> NoReturn:
     """As an interpreter ends, but without taking everything down that was copied: that costs most of a copy."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-    with suppress(OSError, ValueError):
-        sys.stdout.flush()
+    for output in (
+        sys.stdout,
+        sys.__stdout__,
+        sys.stderr,
+        sys.__stderr__,
+    ):  # a program may have put another in its place
+        with suppress(OSError, ValueError, AttributeError):
+            output.flush()  # type: ignore[union-attr]
     if code < 0:
         signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)

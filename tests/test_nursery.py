@@ -53,6 +53,15 @@ def test_a_copy_finds_what_a_new_interpreter_finds(found: Nursery, tmp_path: Pat
     assert (copy[0], copy[1]["parent"], copy[2]) == (7, os.getpid(), "to stderr\n")
 
 
+def test_what_a_copy_has_printed_is_there(found: Nursery) -> None:
+    """Also where it has put another stream in the place of its output, and its output is buffered."""
+    program = "import io, sys; out, sys.stdout = sys.stdout, io.StringIO(); out.write('words')"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    assert found.is_open
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == "words"
+
+
 def test_a_copy_has_modules_that_nobody_imported(found: Nursery) -> None:
     """That is what it is for; where a test says so, it is a new interpreter."""
     command = [sys.executable, "-c", "import sys; sys.exit('dbos' in sys.modules)"]

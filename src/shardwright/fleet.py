@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -44,7 +44,7 @@ from shardwright.runs.board import Board, DurableRun, Places, RunEvent, StepReco
 from shardwright.runs.eta import Eta, eta
 from shardwright.runs.events import Listener, ignore
 from shardwright.runs.follow import following
-from shardwright.runs.kinds import Kind
+from shardwright.runs.kinds import Kind, Shelf
 from shardwright.runs.results import RunResult, ShardResult
 from shardwright.runs.stopping import StopRequest
 from shardwright.runs.store import Ledger, Run, operator
@@ -434,7 +434,13 @@ class Fleet:
         fleet, section = self.resolved, self.config.runs
         last = max((event.id for event in self.events(run)), default=0)
         limits = WorkerLimits(1, Places(section.at_once, section.per_host), section.time_to_live.total_seconds())
-        with following(lambda after: self.events(run, after=after), tell, after=last):
+        shelf = Shelf()
+
+        def events(after: int) -> list[RunEvent]:
+            with shelf.lend("board", self._board) as board:
+                return board.events(run, after=after)
+
+        with closing(shelf), following(events, tell, after=last):
             carry_here(self._connect_to_act, fleet, KINDS, limits, run, stop=stop or StopRequest())
         return self.move_status(tenant)
 

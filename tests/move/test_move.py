@@ -19,7 +19,7 @@ MOMENTS = [
     "after capture.install 1",
     "after capture.install 2",
     "before Copy.copy 1",
-    "after Copy._copy_part 3",
+    "after Copy._note 3",
     "after Copy.copy 1",
     "after compare.compare 1",
 ]

@@ -38,7 +38,7 @@ def test_rows_whose_tenant_is_not_there_are_named(make_project: MakeProject) -> 
 
 
 def test_a_tenant_on_the_move_is_no_difference_and_its_fences_are_looked_at(make_project: MakeProject) -> None:
-    """On both shards rightly; a fence that was opened by hand is named with its move, and so is what a move has left."""
+    """On both shards rightly; a fence opened by hand is named with its move, and so is what a move has left."""
     project = _project(make_project)
     run = project.fleet().move("1", "shard_1").move.run
     found = project.fleet().verify_tenants()

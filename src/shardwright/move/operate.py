@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,7 +118,8 @@ def verify_move(fleet: FleetConfig, tenant: str) -> certificate.Certificate:
     if found.move.phase != "switched":
         raise errors.NotSwitched(tenant=tenant, asked="verify", phase=found.move.phase)
     context = StepContext(fleet=fleet, run=found.run.id, plan=found.run.plan, runner=found.run.runner)
-    return certificate.make(Way.of(context))
+    with closing(context.shelf):
+        return certificate.make(Way.of(context))
 
 
 def _turn_back(fleet: FleetConfig, tenant: str, asked: str, phases: tuple[str, ...]) -> int:

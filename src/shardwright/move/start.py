@@ -18,11 +18,10 @@ from shardwright.config import FleetConfig
 from shardwright.move.preflight.check import preflight
 from shardwright.move.preflight.estimate import Estimate, estimate
 from shardwright.move.preflight.finding import Finding
-from shardwright.move.preflight.ground import open_ground
+from shardwright.move.preflight.ground import Ground, open_ground
 from shardwright.move.steps import KIND
 from shardwright.move.store import Moves
 from shardwright.pg.faults import explain
-from shardwright.pg.fingerprint import fingerprint
 from shardwright.runs.board import Board
 from shardwright.shard import Shard
 
@@ -92,7 +91,7 @@ class MovePlan:
 def plan_move(fleet: FleetConfig, tenant: str, options: MoveOptions) -> MovePlan:
     """What a move of `tenant` would do; changes nothing.
 
-    Raises NoSuchTenant, NoSuchShard, NoTenants, UsageError where it is there already, ShardsSilent.
+    Raises NoSuchTenant, NoSuchShard, NoTenants, MoveUnderWay, ShardsSilent, UsageError where it is there already.
     """
     require_tenants(fleet.config)
     placement = _placement(fleet, tenant)
@@ -105,9 +104,9 @@ def plan_move(fleet: FleetConfig, tenant: str, options: MoveOptions) -> MovePlan
             return MovePlan(
                 placement.tenant, source.name, target.name, placement.epoch, options,
                 hosts=tuple(sorted({source.host, target.host})),
-                fingerprints={side.name: fingerprint(side.connection).digest for side in ground.sides},
+                fingerprints={side.name: side.fingerprint.digest for side in ground.sides},
                 findings=tuple(found),
-                estimate=None if ground.is_broken or ground.graph.problems else estimate(ground),
+                estimate=_estimate(ground),
             )  # fmt: skip
     except psycopg.Error as error:
         shards = f"{source.name} and {target.name}"
@@ -121,6 +120,18 @@ def require_sound(plan: MovePlan) -> None:
             f"  {each.fact}" + (f"; try: {each.cure}" if each.cure else "") for each in plan.errors[:_MOST]
         )
         raise errors.MoveRefused(tenant=plan.tenant, target=plan.target, findings=told)
+
+
+def _estimate(ground: Ground) -> Estimate | None:
+    """None where it can't be made, for a reason that is among the findings: a right that is missing, for one."""
+    if ground.is_broken or ground.graph.problems:
+        return None
+    try:
+        return estimate(ground)
+    except psycopg.Error:
+        if ground.is_broken:
+            raise
+        return None
 
 
 def start_move(fleet: FleetConfig, plan: MovePlan) -> int:
@@ -138,8 +149,11 @@ def start_move(fleet: FleetConfig, plan: MovePlan) -> int:
 def _placement(fleet: FleetConfig, tenant: str) -> Placement:
     with read_control(fleet.control, application_name=_NAME) as control:
         found = find(control, fleet.shard_set, tenant) if control else None
-    if found is None:
-        raise errors.NoSuchTenant(tenant=tenant)
+        if control is None or found is None:
+            raise errors.NoSuchTenant(tenant=tenant)
+        present = Moves(control, fleet.shard_set).of_tenant(tenant)
+    if present is not None and present.is_open:
+        raise errors.MoveUnderWay(tenant=tenant, run=present.run)
     return found
 
 

@@ -303,12 +303,7 @@ def _switch(
             ready()
         tries += 1
         try:
-            with way.control(patience=way.write_gap) as moves:
-                done = Switch(
-                    way.scope, way.source, way.target, way.write_gap,
-                    decide=partial(_decide, way, moves, decide, after), gone_to=way.target.shard.name, epoch=epoch,
-                    reopens=not way.offline,
-                ).go()  # fmt: skip
+            done = _try_switch(way, decide, after, epoch)
         except NotNow as error:
             if str(error) != told:
                 context.tell(f"switch, try {tries}: {error}")
@@ -317,6 +312,20 @@ def _switch(
             _catch_up(way)
         else:
             return _told(way, done, tries)
+
+
+def _try_switch(way: Way, decide: Callable[[Moves], None], after: str, epoch: int) -> Switched:
+    """A shard's error leaves the block in which it would be taken for one of the control database."""
+    with way.control(patience=way.write_gap) as moves:
+        try:
+            return Switch(
+                way.scope, way.source, way.target, way.write_gap,
+                decide=partial(_decide, way, moves, decide, after), gone_to=way.target.shard.name, epoch=epoch,
+                reopens=not way.offline,
+            ).go()  # fmt: skip
+        except psycopg.Error as error:
+            failed = error
+    raise failed
 
 
 def _decide(way: Way, moves: Moves, decide: Callable[[Moves], None], after: str) -> None:
@@ -398,8 +407,9 @@ def clean(context: StepContext) -> Result:
         way.take_over()
         with way.control() as moves:
             move = moves.move(context.run)
-            if move.phase != "cleaning":  # else the rows that it vouches for are half gone
-                certificate.require(way, move)
+        if move.phase != "cleaning":  # else the rows that it vouches for are half gone
+            certificate.require(way, move)
+            with way.control() as moves:
                 moves.write_phase(context.run, context.runner, "cleaning")
         removed = _clear(way, way.source)
     _take_away(way)

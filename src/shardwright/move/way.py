@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import psycopg
@@ -44,13 +44,8 @@ class Way:
     @classmethod
     def of(cls, context: StepContext) -> Way:
         """The way that the run's plan names. Raises NoSuchShard."""
-        plan = context.plan
-        source, target = (_shard(context, str(plan[side])) for side in ("source", "target"))
-        return cls(
-            context,
-            Sessions(source, context.run, context.runner),
-            Sessions(target, context.run, context.runner),
-        )
+        source, target = (_sessions(context, str(context.plan[side])) for side in ("source", "target"))
+        return cls(context, source, target)
 
     @property
     def tenant(self) -> str:
@@ -84,7 +79,10 @@ class Way:
 
     @cached_property
     def _graph(self) -> TableGraph:
-        with asking(self.source.shard) as connection:
+        return self.context.shelf.keep("graph", self._read_graph)
+
+    def _read_graph(self) -> TableGraph:
+        with self._asking(self.source.shard) as connection:
             tables = read_tables(connection, self.context.fleet.config.fleet.version_table)
         return table_graph(tables, require_tenants(self.context.fleet.config))
 
@@ -102,23 +100,26 @@ class Way:
 
     def is_known_at(self, sessions: Sessions) -> bool:
         """Whether the shard knows of the move. Raises psycopg.Error."""
-        with asking(sessions.shard) as connection:
+        with self._asking(sessions.shard) as connection:
             return capture.is_registered(connection, self.context.run)
 
     def require_schema(self) -> None:
         """Both schemas are what they were at the start. Raises SchemaChanged."""
         for sessions in (self.source, self.target):
-            with asking(sessions.shard) as connection:
+            with self._asking(sessions.shard) as connection:
                 present = fingerprint(connection)
             if present.digest != self.context.plan["fingerprints"][sessions.shard.name]:
                 raise errors.SchemaChanged(
                     shard=sessions.shard.name, run=self.context.run, objects=self._changed(sessions.shard, present)
                 )
 
+    def _asking(self, shard: Shard) -> AbstractContextManager[psycopg.Connection[Any]]:
+        return self.context.shelf.lend(f"asking {shard.name}", lambda: asking(shard))
+
     def _changed(self, shard: Shard, present: Fingerprint) -> str:
         """What differs from the other side, which may have changed as well."""
         other = self.target if shard == self.source.shard else self.source
-        with asking(other.shard) as connection:
+        with self._asking(other.shard) as connection:
             found = differences(fingerprint(connection), present)
         told = [f"{each.kind} {each.name}" for each in found[:_SHOWN]]
         return ", ".join(told) + (" …" if len(found) > _SHOWN else "") or "both shards have changed alike"
@@ -137,7 +138,8 @@ class Way:
 
         Raises ControlUnavailable.
         """
-        with open_control(self.context.fleet.control, application_name="shardwright move") as connection:
+        control = partial(open_control, self.context.fleet.control, application_name="shardwright move")
+        with control() if patience else self.context.shelf.lend("control", control) as connection:
             if patience is not None:
                 limit = sql.Literal(f"{milliseconds(patience)}ms")
                 connection.execute(sql.SQL("SET statement_timeout = {}").format(limit))
@@ -172,5 +174,9 @@ def asking(shard: Shard) -> Iterator[psycopg.Connection[Any]]:
         yield connection
 
 
-def _shard(context: StepContext, name: str) -> Shard:
-    return context.fleet.select(name)[0]
+def _sessions(context: StepContext, name: str) -> Sessions:
+    shard = context.fleet.select(name)[0]
+    with context.shelf.lend(
+        f"sessions {name}", lambda: Sessions(shard, context.run, context.runner, keeps=True)
+    ) as sessions:
+        return sessions

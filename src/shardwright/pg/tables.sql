@@ -45,14 +45,26 @@ SELECT
                 JOIN pg_namespace AS space ON space.oid = oprnamespace
                 WHERE opcmethod = 403 AND opcdefault AND opcintype = base.oid AND amopstrategy = 3
             ), 'OPERATOR(pg_catalog.=)'),
-            -- Arrays, composites and names of objects carry OIDs, which are other ones in another database.
-            'is_portable', base.typsend <> 0 AND base.typname NOT LIKE 'reg%%' AND (
-                base.oid < 16384 OR base.typtype = 'e' OR base.typtype = 'b' AND base.typcategory <> 'A'
-            )
+            -- Arrays, composites and names of objects carry OIDs, which are other ones in another database. The server
+            -- does not read the binary form of an empty vector that it has written itself.
+            'is_portable', base.typsend <> 0 AND coalesce(item.typsend <> 0, true)
+                AND coalesce(item.typname, base.typname) NOT LIKE 'reg%%'
+                AND 'int2vector'::regtype NOT IN (base.oid, base.typelem)
+                AND 'oidvector'::regtype NOT IN (base.oid, base.typelem)
+                AND coalesce(item.typtype, base.typtype) <> 'c'
+                AND (base.oid < 16384 OR base.typtype = 'e' OR base.typtype = 'b' AND base.typcategory <> 'A')
         ) ORDER BY attnum), '[]')
         FROM pg_attribute
         JOIN pg_type ON pg_type.oid = atttypid
-        JOIN pg_type AS base ON base.oid = CASE pg_type.typtype WHEN 'd' THEN pg_type.typbasetype ELSE pg_type.oid END
+        JOIN pg_type AS base ON base.oid = CASE WHEN pg_type.typtype <> 'd' THEN pg_type.oid ELSE (
+            WITH RECURSIVE under AS (
+                SELECT pg_type.typbasetype AS type
+                UNION ALL
+                SELECT typbasetype FROM under JOIN pg_type AS domain ON domain.oid = type WHERE domain.typtype = 'd'
+            )
+            SELECT type FROM under JOIN pg_type AS last ON last.oid = type WHERE last.typtype <> 'd'
+        ) END
+        LEFT JOIN pg_type AS item ON item.oid = base.typelem AND base.typcategory = 'A'
         LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
         WHERE attrelid = chosen.oid AND attnum > 0 AND NOT attisdropped
     ) AS columns,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from shardwright.config import FleetConfig
 
 _LOOK_EVERY = 0.05
 Results = Mapping[str, Mapping[str, Any]]
+T = TypeVar("T")
 
 
 class Stopped(BaseException):
@@ -29,6 +32,54 @@ class Progress:
     lag: float | None = None
 
 
+class Shelf:
+    """What the steps of a run share for as long as it is in these hands, so that none has to be opened anew by each.
+
+    Closed when a step fails, or the run leaves the hands. For one thread.
+    """
+
+    def __init__(self) -> None:
+        self._things: dict[str, tuple[ExitStack, Any]] = {}
+
+    @contextmanager
+    def lend(self, name: str, make: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
+        """What lies there under `name`, else what `make` gives. An exception ends it as it would end a `with`."""
+        stack, thing = self._things.pop(name) if name in self._things else _entered(make)
+        try:
+            yield thing
+        except BaseException:
+            if not stack.__exit__(*sys.exc_info()):
+                raise
+        else:
+            self._put(name, stack, thing)
+
+    def keep(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` has given under that name; it has nothing that would have to be closed."""
+        if name not in self._things:
+            self._things[name] = ExitStack(), make()
+        found: T = self._things[name][1]
+        return found
+
+    def close(self) -> None:
+        """Nothing lies there."""
+        things, self._things = self._things, {}
+        with ExitStack() as all_of_them:
+            for stack, _ in things.values():
+                all_of_them.push(stack)
+
+    def _put(self, name: str, stack: ExitStack, thing: Any) -> None:
+        if name in self._things:
+            stack.close()
+        else:
+            self._things[name] = stack, thing
+
+
+def _entered(make: Callable[[], AbstractContextManager[T]]) -> tuple[ExitStack, T]:
+    with ExitStack() as stack:
+        thing = stack.enter_context(make())
+        return stack.pop_all(), thing
+
+
 def _never() -> str | None:
     return None
 
@@ -39,6 +90,7 @@ class StepContext:
 
     `stop_wanted` says why the step should end, or None; `report` takes its progress. `runner` grows whenever the run
     changes hands: what is written outside under a number, and refused under a smaller one, no zombie can undo.
+    `shelf` has what steps share while the run is in the same hands.
     """
 
     fleet: FleetConfig
@@ -50,6 +102,7 @@ class StepContext:
     report: Callable[[Progress], None] = lambda _: None
     tell: Callable[[str], None] = lambda _: None
     stop_wanted: Callable[[], str | None] = _never
+    shelf: Shelf = field(default_factory=Shelf)
 
     def raise_if_stopped(self) -> None:
         """For the safe points of a long step: raises Stopped where it should end; it will be done again, or undone."""

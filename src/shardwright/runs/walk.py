@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from shardwright.config import FleetConfig
 from shardwright.errors import ControlTooNew, ControlUnavailable
 from shardwright.pg.faults import explain
 from shardwright.runs.board import Board, DurableRun, StepRecord, Superseded
-from shardwright.runs.kinds import Kind, Progress, Step, StepContext, Stopped
+from shardwright.runs.kinds import Kind, Progress, Shelf, Step, StepContext, Stopped
 
 Control = Callable[[], AbstractContextManager[psycopg.Connection[Any]]]
 T = TypeVar("T")
@@ -56,10 +56,11 @@ class Walk:
         self._kinds = kinds
         self._hands = hands
         self._told_at = 0.0
+        self._shelf = Shelf()
 
     def go(self) -> None:
         """The run is where it can't go on by itself: finished, cancelled, waiting, paused, parked, or let go."""
-        with suppress(Superseded):
+        with closing(self._shelf), suppress(Superseded):
             run = self._say(lambda board: board.run(self._hands.run))
             if run is None:
                 return
@@ -128,11 +129,19 @@ class Walk:
         """What `act` gives, tried again where a database went away: every step may be."""
         for attempt in range(1, TRIES):
             try:
-                return act()
+                return self._once(act)
             except (psycopg.OperationalError, ControlUnavailable) as error:
                 self._tell(f"{name}: {_told(error)}; again in {attempt * _PAUSE:.0f} s")
                 context.rest(attempt * _PAUSE)
-        return act()
+        return self._once(act)
+
+    def _once(self, act: Callable[[], T]) -> T:
+        """Nothing of what has failed is used again."""
+        try:
+            return act()
+        except BaseException:
+            self._shelf.close()
+            raise
 
     def _obey(self, reason: str) -> bool | None:
         """None where the run goes on after all."""
@@ -185,6 +194,7 @@ class Walk:
             report=self._report,
             tell=self._tell,
             stop_wanted=self._hands.stop_wanted,
+            shelf=self._shelf,
         )
 
     def _report(self, progress: Progress) -> None:
@@ -228,7 +238,7 @@ class Walk:
 
     @contextmanager
     def _board(self) -> Iterator[Board]:
-        with self._control() as connection:
+        with self._shelf.lend("board", self._control) as connection:
             yield Board(connection, self._fleet.shard_set)
 
     def _say(self, word: Callable[[Board], T]) -> T:

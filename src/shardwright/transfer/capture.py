@@ -63,9 +63,8 @@ def register(
         if side == "target":
             connection.execute(sql.SQL(_COPIED).format(scope.copied))
         for table in scope.tables:
-            connection.execute(_queue(table))
-            connection.execute(_capture(scope, table))
-            connection.execute(sql.SQL("REVOKE ALL ON FUNCTION {}() FROM PUBLIC").format(table.capture))
+            revoked = sql.SQL("REVOKE ALL ON FUNCTION {}() FROM PUBLIC").format(table.capture)
+            connection.execute(sql.SQL("; ").join((_queue(table), _capture(scope, table), revoked)))
 
 
 _COPIED = """CREATE TABLE {} (
@@ -142,22 +141,22 @@ def _installed(connection: psycopg.Connection[Any], scope: Scope) -> set[Any]:
 
 
 def _install(connection: psycopg.Connection[Any], scope: Scope, table: MovedTable) -> None:
+    connection.execute(sql.SQL("; ").join(_triggers(scope, table)))
+
+
+def _triggers(scope: Scope, table: MovedTable) -> Iterator[sql.Composed]:
     for event, when in _whens(scope, table):
         name = trigger(scope, event)
-        connection.execute(
-            sql.SQL("CREATE TRIGGER {} AFTER {} ON {} FOR EACH ROW WHEN ({}) EXECUTE FUNCTION {}()").format(
-                name, sql.SQL(event.upper()), table.name.identifier, when, table.capture
-            )
+        yield sql.SQL("CREATE TRIGGER {} AFTER {} ON {} FOR EACH ROW WHEN ({}) EXECUTE FUNCTION {}()").format(
+            name, sql.SQL(event.upper()), table.name.identifier, when, table.capture
         )
-        connection.execute(_always(table.name.identifier, name))
+        yield _always(table.name.identifier, name)
     name = trigger(scope, "truncate")
     for each in with_partitions(table.placed):
-        connection.execute(
-            sql.SQL("CREATE TRIGGER {} BEFORE TRUNCATE ON {} FOR EACH STATEMENT EXECUTE FUNCTION {}()").format(
-                name, each.name.identifier, table.capture
-            )
+        yield sql.SQL("CREATE TRIGGER {} BEFORE TRUNCATE ON {} FOR EACH STATEMENT EXECUTE FUNCTION {}()").format(
+            name, each.name.identifier, table.capture
         )
-        connection.execute(_always(each.name.identifier, name))
+        yield _always(each.name.identifier, name)
 
 
 def _always(table: sql.Composable, name: sql.Identifier) -> sql.Composed:

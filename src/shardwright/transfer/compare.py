@@ -194,8 +194,7 @@ def _first(keys: Any) -> tuple[str, ...]:
 
 
 def _bucket(table: MovedTable) -> sql.Composed:
-    texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier("r", column.name)) for column in table.key)
-    hashed = sql.SQL("pg_catalog.hashtextextended(ROW({})::text, 0)").format(texts)
+    hashed = sql.SQL("pg_catalog.hashtextextended(ROW({})::text, 0)").format(table.key_of("r"))
     return sql.SQL("(({} % {} + {}) % {})").format(hashed, *map(sql.Literal, (_BUCKETS,) * 3))
 
 
@@ -209,10 +208,9 @@ def _buckets(connection: psycopg.Connection[Any], table: MovedTable, out: sql.Co
 def _rows(
     connection: psycopg.Connection[Any], table: MovedTable, out: sql.Composable | None, buckets: list[int]
 ) -> Any:
-    texts = sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier("r", column.name)) for column in table.key)
     query = sql.SQL("SELECT ROW({})::text, {} FROM {} AS r "
         "WHERE {} AND {} AND {} = ANY ({}::bigint[]) LIMIT 10000").format(
-        texts, table.hash_of(), table.table.source, table.mine(), _without(table, out), _bucket(table),
+        table.key_of("r"), table.hash_of(), table.table.source, table.mine(), _without(table, out), _bucket(table),
         sql.Literal(buckets[:50]),
     )  # fmt: skip
     return connection.execute(query).fetchall()

@@ -1,10 +1,11 @@
 """The copy: every row of the tenant, in parts, several at once, resumable; what is there always equals one snapshot.
 
-The keys of a large table are listed once, and parts of the list copied by streams that share a snapshot. Every new
-snapshot, after a while or after a death, begins with a drain: what was copied before is brought to it. A part leaves
-out the keys that are in the queue, since the drain brings them; and what a drain has brought leaves the list, in the
-transaction that takes it from the queue. So the copied part always is what the source held at one moment, and two
-rows that exchange a unique value never meet.
+Small tables go together in one transaction. One that is larger is shared out among the streams by a hash of its keys:
+each reads all of the tenant's rows and sends its share. The keys of a very large table are listed once, and parts of
+the list copied. Streams share a snapshot. Every new snapshot, after a while or after a death, begins with a drain:
+what was copied before is brought to it. A further part of a table leaves out the keys that are in the queue, since the
+drain brings them; and what a drain has brought leaves the list, in the transaction that takes it from the queue. So the
+copied part always is what the source held at one moment, and two rows that exchange a unique value never meet.
 """
 
 from __future__ import annotations
@@ -30,20 +31,46 @@ from shardwright.transfer.stream import Streamed, stream
 PART_BYTES = 8 << 20
 SNAPSHOT_SECONDS = 60.0  # an older one would keep dead rows from being cleaned up
 _LEAST, _MOST = 1_000, 50_000
-_SMALL = _MOST  # a table with fewer rows of the tenant needs no list: it is one part
+_SMALL = _MOST  # so many rows of the tenant, of one table or of several, are one part
+_UNLISTED_ROWS, _UNLISTED_BYTES = 1_000_000, 512 << 20  # a share that dies is begun anew: it should not be too large
 _WHOLE = 0
+# A part's rows are looked up one by one: asked for a few thousand, the server would read the whole table each time.
+_BY_INDEX = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
 _queries = load(__package__, "copy.sql")
 Pace = Callable[[Streamed], None]
 
 
 @dataclass(frozen=True)
 class Part:
-    """The rows of a table whose keys have these places in its list; all of a table that has no list."""
+    """The rows of a table whose keys have these places in its list; of a table that has no list, one of `shares`."""
 
     table: MovedTable
     number: int
     first: int | None = None
     last: int | None = None
+    shares: int = 1
+
+
+Job = tuple[Part, ...]  # what is copied in one transaction
+
+
+class _Pairs(ExitStack):
+    """Sessions of both shards, for as many streams as are at work at once."""
+
+    def __init__(self, source: Sessions, target: Sessions) -> None:
+        super().__init__()
+        self.free: SimpleQueue[tuple[psycopg.Connection[Any], psycopg.Connection[Any]]] = SimpleQueue()
+        self._source = source
+        self._target = target
+        self._count = 0
+
+    def provide(self, count: int) -> None:
+        """There are so many at least."""
+        while self._count < count:
+            pair = self.enter_context(self._source.open()), self.enter_context(self._target.open())
+            write_silently(pair[1])
+            self.free.put(pair)
+            self._count += 1
 
 
 class Copy:
@@ -78,72 +105,111 @@ class Copy:
         with ExitStack() as stack:
             reader = stack.enter_context(self._source.open())
             writer = stack.enter_context(self._target.open())
-            write_silently(writer)
+            self._is_silent = write_silently(writer)
             make_room(writer, self._scope.tables)
-            pairs: SimpleQueue[tuple[psycopg.Connection[Any], psycopg.Connection[Any]]] = SimpleQueue()
-            for _ in range(self._streams):
-                pair = stack.enter_context(self._source.open()), stack.enter_context(self._target.open())
-                write_silently(pair[1])
-                pairs.put(pair)
+            pairs = stack.enter_context(_Pairs(self._source, self._target))
             pool = stack.enter_context(ThreadPoolExecutor(self._streams, thread_name_prefix="copy"))
             self._done = {(tab, part): Streamed(rows, size) for tab, part, rows, size in self._ledger(writer)}
             self._brought = sum(self._done.values(), Streamed())
-            for number in range(len(self._scope.tables)):
-                self._copy_table(number, reader, writer, pool, pairs)
+            for tables in self._groups(reader):
+                self._copy_tables(tables, reader, writer, pool, pairs)
         return self._brought
 
-    # --- one table ------------------------------------------------------------------------------
+    # --- tables ---------------------------------------------------------------------------------
 
-    def _copy_table(self, number: int, reader: Any, writer: Any, pool: ThreadPoolExecutor, pairs: Any) -> None:
-        table, begun = self._scope.tables[number], self._scope.tables[: number + 1]
-        if (number, _WHOLE) in self._done:
-            return
-        parts = self._parts(reader, table)
-        while left := [part for part in parts if (number, part.number) not in self._done]:
-            with self._at_one_moment(reader, writer, begun) as moment:
-                self._copy_parts(left, moment, pool, pairs)
-        if parts[0].number != _WHOLE:
-            self._note(writer, Part(table, _WHOLE), Streamed())
+    def _groups(self, reader: Any) -> Iterator[list[MovedTable]]:
+        """The tables that are still to be copied, small ones together; one by one where foreign keys are checked."""
+        left = [table for table in self._scope.tables if (table.number, _WHOLE) not in self._done]
+        self._counts = self._count(reader, left)
+        group: list[MovedTable] = []
+        for table in left:
+            if group and not (self._is_silent and self._fit_together((*group, table))):
+                yield group
+                group = []
+            group.append(table)
+        if group:
+            yield group
 
-    def _copy_parts(self, parts: list[Part], moment: str, pool: ThreadPoolExecutor, pairs: Any) -> None:
-        """As many of `parts` as the snapshot lasts for."""
+    def _fit_together(self, tables: tuple[MovedTable, ...]) -> bool:
+        return sum(self._counts[table.number] for table in tables) <= _SMALL and not any(map(self._is_begun, tables))
+
+    def _count(self, reader: Any, tables: list[MovedTable]) -> dict[int, int]:
+        """The tenant's rows in each table, counted no further than is of any matter."""
+        counts = [
+            sql.SQL("SELECT {}, count(*) FROM (SELECT FROM {} AS r WHERE {} LIMIT {}) AS _").format(
+                sql.Literal(table.number), table.table.source, table.mine(), sql.Literal(_UNLISTED_ROWS + 1)
+            )
+            for table in tables
+        ]
+        return dict(reader.execute(sql.SQL(" UNION ALL ").join(counts)).fetchall()) if counts else {}
+
+    def _copy_tables(
+        self, tables: list[MovedTable], reader: Any, writer: Any, pool: ThreadPoolExecutor, pairs: _Pairs
+    ) -> None:
+        jobs = [tuple(Part(table, _WHOLE) for table in tables)]
+        if len(tables) == 1:
+            jobs = [(part,) for part in self._parts(reader, tables[0])]
+        while left := [job for job in jobs if not all((each.table.number, each.number) in self._done for each in job)]:
+            with self._at_one_moment(reader, writer, self._begun(tables)) as moment:
+                self._copy_jobs(left, moment, pool, pairs)
+        if jobs[0][0].number != _WHOLE:
+            self._note(writer, Part(tables[0], _WHOLE), Streamed())
+
+    def _begun(self, tables: list[MovedTable]) -> list[MovedTable]:
+        """The tables of which something is at the target, before and among `tables`: they have to be drained to a new
+        snapshot. What is still empty needs no drain, and may not have one: a row without its parents leads nowhere."""
+        before = self._scope.tables[: tables[0].number]
+        return [*before, *(table for table in tables if self._is_begun(table))]
+
+    def _is_begun(self, table: MovedTable) -> bool:
+        return any(number == table.number for number, _ in self._done)
+
+    def _copy_jobs(self, jobs: list[Job], moment: str, pool: ThreadPoolExecutor, pairs: _Pairs) -> None:
+        """As many of `jobs` as the snapshot lasts for."""
+        drained = {part.table.number for job in jobs for part in job if self._is_begun(part.table)}
         until = time.monotonic() + self._snapshot_seconds
-        ahead, under_way = parts[::-1], set[Future[tuple[Part, Streamed]]]()
+        ahead, under_way = jobs[::-1], set[Future[list[tuple[Part, Streamed]]]]()
         try:
             while True:
-                is_fresh = len(ahead) == len(parts) or time.monotonic() < until
+                is_fresh = len(ahead) == len(jobs) or time.monotonic() < until
                 while ahead and is_fresh and len(under_way) < self._streams:
                     self._context.raise_if_stopped()
-                    under_way.add(pool.submit(self._copy_part, ahead.pop(), moment, pairs))
+                    pairs.provide(len(under_way) + 1)
+                    under_way.add(pool.submit(self._copy_job, ahead.pop(), moment, pairs, drained))
                 if not under_way:
                     return
                 ended, under_way = wait(under_way, return_when=FIRST_COMPLETED)
                 for each in ended:
-                    self._account(*each.result())
+                    self._account(each.result())
         finally:
             wait(under_way)
 
-    def _copy_part(self, part: Part, moment: str, pairs: Any) -> tuple[Part, Streamed]:
-        source, target = pair = pairs.get()
+    def _copy_job(self, job: Job, moment: str, pairs: _Pairs, drained: Collection[int]) -> list[tuple[Part, Streamed]]:
+        source, target = pair = pairs.free.get()
+        brought = []
         try:
-            with source.transaction():
+            with source.transaction(), target.transaction():
                 source.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
                 source.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(moment)))
-                table = part.table
-                with target.transaction():
-                    brought = stream(
-                        source, _rows(part), target, table.name.identifier, table.target_columns, table.format
-                    )
-                    self._note(target, part, brought)
-            return part, brought
+                if job[0].first is not None:
+                    source.execute(_BY_INDEX)
+                for part in job:
+                    table = part.table
+                    columns = table.target_columns
+                    rows = _rows(part, but_drained=table.number in drained)
+                    copied = stream(source, rows, target, table.name.identifier, columns, table.format)
+                    self._note(target, part, copied)
+                    brought.append((part, copied))
+            return brought
         finally:
-            pairs.put(pair)
+            pairs.free.put(pair)
 
-    def _account(self, part: Part, brought: Streamed) -> None:
-        self._done[part.table.number, part.number] = brought
-        self._brought += brought
+    def _account(self, brought: list[tuple[Part, Streamed]]) -> None:
+        for part, copied in brought:
+            self._done[part.table.number, part.number] = copied
+            self._brought += copied
         self._context.report(Progress("copy", self._brought.rows, max(self._estimate, self._brought.rows)))
-        self._pace(brought)
+        self._pace(sum((copied for _, copied in brought), Streamed()))
 
     # --- snapshots ------------------------------------------------------------------------------
 
@@ -169,10 +235,13 @@ class Copy:
     # --- parts and the ledger -------------------------------------------------------------------
 
     def _parts(self, reader: Any, table: MovedTable) -> list[Part]:
-        """The same after a death: a list that was made is kept."""
+        """The same after a death: a list that was made is kept, and shares stay shares."""
         if not self._has_list(reader, table):
-            if not table.key or self._is_small(reader, table):
+            is_shared = any(number == table.number and part < _WHOLE for number, part in self._done)
+            if not table.key or (self._counts[table.number] <= _SMALL and not is_shared):
                 return [Part(table, _WHOLE)]
+            if is_shared or self._needs_no_list(table):
+                return [Part(table, -share, shares=self._streams) for share in range(1, self._streams + 1)]
             self._make_list(reader, table)
         length, size = reader.execute(
             sql.SQL("SELECT coalesce(max(n), 0), (SELECT size FROM {} LIMIT 1) FROM {}").format(table.list, table.list)
@@ -184,15 +253,12 @@ class Copy:
         values = {"name": table.list.as_string(None)}
         return bool(connection.execute(_queries["exists"], values).fetchone()[0])
 
-    def _is_small(self, reader: Any, table: MovedTable) -> bool:
-        query = sql.SQL("SELECT count(*) FROM (SELECT FROM {} AS r WHERE {} LIMIT {}) AS _").format(
-            table.table.source, table.mine(), sql.Literal(_SMALL + 1)
-        )
-        return bool(reader.execute(query).fetchone()[0] <= _SMALL)
+    def _needs_no_list(self, table: MovedTable) -> bool:
+        rows = self._counts[table.number]
+        return rows <= _UNLISTED_ROWS and rows * _width(table) <= _UNLISTED_BYTES
 
     def _make_list(self, reader: Any, table: MovedTable) -> None:
-        width = table.placed.bytes / max(table.placed.rows, 1)
-        size = int(min(max(PART_BYTES / max(width, 1), _LEAST), _MOST))
+        size = int(min(max(PART_BYTES / _width(table), _LEAST), _MOST))
         with reader.transaction():
             reader.execute(
                 sql.SQL(
@@ -223,14 +289,33 @@ class Copy:
         )
 
 
-def _rows(part: Part) -> sql.Composed:
+def _width(table: MovedTable) -> float:
+    """Bytes of a row, indexes and all."""
+    return max(table.placed.bytes / max(table.placed.rows, 1), 1)
+
+
+def _rows(part: Part, *, but_drained: bool) -> sql.Composed:
+    """The rows of a part; `but_drained` leaves out those that the drain to the snapshot has brought."""
     table = part.table
     source, mine = table.table.source, table.mine()
     same = table.is_row("r", "q") if table.key else sql.SQL("true")
-    drained = sql.SQL("NOT EXISTS (SELECT FROM {} AS q WHERE {})").format(table.queue, same)
+    drained: sql.Composable = sql.SQL("true")
+    if but_drained:
+        drained = sql.SQL("NOT EXISTS (SELECT FROM {} AS q WHERE {})").format(table.queue, same)
     if part.first is None:
-        return sql.SQL("SELECT {} FROM {} AS r WHERE {} AND {}").format(table.columns(), source, mine, drained)
+        return sql.SQL("SELECT {} FROM {} AS r WHERE {} AND {} AND {}").format(
+            table.columns(), source, mine, drained, _in_share(part)
+        )
     return sql.SQL("SELECT {} FROM {} AS l JOIN {} AS r ON {} WHERE l.n > {} AND l.n <= {} AND {} AND {}").format(
         table.columns(), table.list, source, table.is_row("r", "l"),
         sql.Literal(part.first), sql.Literal(part.last), table.checked(), drained,
     )  # fmt: skip
+
+
+def _in_share(part: Part) -> sql.Composable:
+    if part.shares == 1:
+        return sql.SQL("true")
+    hashed = part.table.hash_of_key()
+    return sql.SQL("({} % {n} + {n}) % {n} = {}").format(
+        hashed, sql.Literal(-part.number - 1), n=sql.Literal(part.shares)
+    )

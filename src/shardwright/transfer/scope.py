@@ -156,18 +156,30 @@ class MovedTable:
         """A 64-bit hash of the whole row, the same on every server for the same values, generated columns and all.
 
         Values that PostgreSQL takes for equal though they are not the same (numeric 1.0 and 1.00, -0.0, jsonb) are
-        hashed by their text.
+        hashed by their text, as their types write it: that of a record, since a cast to text may leave something out.
         """
-        values = sql.SQL(", ").join(_hashed(row, column) for column in self.table.columns)
-        return sql.SQL("pg_catalog.hash_record_extended(ROW({}), 0)").format(values)
+        return _hash(row, self.table.columns)
+
+    def hash_of_key(self, row: str = "r") -> sql.Composable:
+        """The same of its key alone."""
+        return _hash(row, self.key)
+
+
+def _hash(row: str, columns: tuple[Column, ...]) -> sql.Composable:
+    parts = [_hashed(row, column) for column in columns if _is_hashed_as_it_is(column)]
+    if written := [sql.Identifier(row, column.name) for column in columns if not _is_hashed_as_it_is(column)]:
+        parts.append(sql.SQL('ROW({})::pg_catalog.text COLLATE "C"').format(sql.SQL(", ").join(written)))
+    return sql.SQL("pg_catalog.hash_record_extended(ROW({}), 0)").format(sql.SQL(", ").join(parts))
+
+
+def _is_hashed_as_it_is(column: Column) -> bool:
+    return column.type.partition("(")[0] in _HASHED_AS_THEY_ARE
 
 
 def _hashed(row: str, column: Column) -> sql.Composable:
+    """By the bytes, whatever the column's collation takes for equal."""
     name = sql.Identifier(row, column.name)
-    base = column.type.partition("(")[0]
-    if base not in _HASHED_AS_THEY_ARE:
-        return sql.SQL('{}::pg_catalog.text COLLATE "C"').format(name)
-    return sql.SQL('{} COLLATE "C"').format(name) if base in _TEXTS else name
+    return sql.SQL('{} COLLATE "C"').format(name) if column.type.partition("(")[0] in _TEXTS else name
 
 
 def fence_of(move: int) -> sql.Identifier:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from psycopg import sql
+from psycopg.pq import TransactionStatus
 
 from shardwright.pg.connect import connect, milliseconds
 from shardwright.pg.queries import load
@@ -37,23 +39,55 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class Sessions:
-    """Makes the sessions of transfer `move` on `shard` for the runner of that number."""
+    """Makes the sessions of transfer `move` on `shard` for the runner of that number.
+
+    With `keeps`, those that are not needed any more are used again, until `close`.
+    """
 
     shard: Shard
     move: int
     runner: int
     nonce: str = field(default_factory=lambda: secrets.token_hex(3))
+    keeps: bool = False
+    _idle: list[psycopg.Connection[Any]] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def application_name(self) -> str:
         """By which its sessions are found on the server."""
         return f"shardwright move {self.move}.{self.runner}.{self.nonce}"
 
-    def open(self, *, settings: Mapping[str, str] | None = None, claims: bool = True) -> psycopg.Connection[Any]:
+    @contextmanager
+    def open(
+        self, *, settings: Mapping[str, str] | None = None, claims: bool = True
+    ) -> Iterator[psycopg.Connection[Any]]:
         """A session in autocommit, marked as the mover's; with `claims` only while this runner has the transfer.
 
         Raises Superseded, psycopg.OperationalError.
         """
+        is_usual = settings is None and claims
+        connection = self._idle.pop() if is_usual and self._idle else self._connect(settings, claims)
+        try:
+            yield connection
+            if is_usual and self.keeps and _is_settled(connection):
+                self._idle.append(connection)
+                return
+        except BaseException:
+            connection.close()
+            raise
+        connection.close()
+
+    def close(self) -> None:
+        """No session is kept."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _connect(self, settings: Mapping[str, str] | None, claims: bool) -> psycopg.Connection[Any]:
         connection = connect(
             self.shard.url,
             application_name=self.application_name,
@@ -85,6 +119,15 @@ class Sessions:
         values = {"move": self.move, "runner": self.runner}
         if connection.execute(_queries["claim"], values).fetchone() is None:
             raise Superseded(f"transfer {self.move} is in other hands on {self.shard.name}")
+
+
+def _is_settled(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the session is as it was at its begin, but for temporary tables."""
+    with suppress(psycopg.Error):
+        if connection.info.transaction_status == TransactionStatus.IDLE:
+            connection.execute("RESET ALL; SELECT pg_catalog.pg_advisory_unlock_all()")
+            return True
+    return False
 
 
 def short_lock(seconds: timedelta) -> sql.Composed:

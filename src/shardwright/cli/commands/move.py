@@ -168,11 +168,21 @@ def throttle(
     active: Annotated[
         int | None, typer.Option("--active", min=0, help="Rest while more sessions are at work on a shard.")
     ] = None,
+    lag: Annotated[
+        timedelta | None,
+        typer.Option(parser=duration, metavar="DURATION", help="Rest while a replica is further behind than that."),
+    ] = None,
+    probe: Annotated[
+        str | None,
+        typer.Option("--probe", metavar="SELECT", help="Rest while that is not true on both shards; '': none."),
+    ] = None,
 ) -> int:
     """Slow an open move down, or let it go faster; it hears of it within a second."""
     fleet = screen.fleet()
     limits: dict[str, Any] = {"bytes_per_second": rate or None} if rate is not None else {}
     limits |= {"active": active} if active is not None else {}
+    limits |= {"lag": lag.total_seconds()} if lag is not None else {}
+    limits |= {"probe": probe or None} if probe is not None else {}
     if not screen.dry_run:
         fleet.throttle_move(tenant, limits)
     screen.document({"tenant": tenant, "throttle": limits, "dry_run": screen.dry_run})

@@ -14,6 +14,7 @@ from psycopg import sql
 from shardwright import errors
 from shardwright.config import FleetConfig
 from shardwright.pg.connect import connect, milliseconds
+from shardwright.pg.fingerprint import Fingerprint, fingerprint
 from shardwright.pg.queries import load
 from shardwright.pg.tables import Table, TableName, read_tables
 from shardwright.shard import Shard
@@ -54,6 +55,11 @@ class Side:
     def role(self) -> str:
         """Who the mover is on this shard."""
         return str(self.one(sql.SQL("SELECT current_user"))[0])
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Its schema."""
+        return fingerprint(self.connection)
 
     @cached_property
     def tables_of_tenants(self) -> tuple[Table, ...]:

@@ -9,7 +9,7 @@ from shardwright.move.preflight.declare import check
 from shardwright.move.preflight.finding import Finding
 from shardwright.move.preflight.ground import Ground, Side
 from shardwright.move.preflight.said import NAMED
-from shardwright.pg.fingerprint import Difference, differences, fingerprint
+from shardwright.pg.fingerprint import Difference, differences
 from shardwright.pg.queries import load
 
 _queries = load(__package__)
@@ -26,7 +26,7 @@ def schema(ground: Ground) -> Iterator[Finding]:
     So a row that the source took is one that the target takes. From which numbers a sequence draws is left out, since
     shards may differ there; so are views, where one shard is on PostgreSQL 15 and the other is not.
     """
-    left, right = (fingerprint(side.connection) for side in ground.sides)
+    left, right = (side.fingerprint for side in ground.sides)
     printed_alike = len({_is_15(side) for side in ground.sides}) == 1
     found = [each for each in differences(left, right) if _counts(each, printed_alike)]
     for each in found[:NAMED]:

@@ -54,8 +54,8 @@ def _without_the_right(ground: Ground, side: Side, found: list[tuple[str, str, s
     if firing:
         yield triggers.error(f"{lacks}, so the move would fire {listed(firing)}", grant, shard=side.name)
     if not ground.offline:
-        fact = f"{lacks}, which a move needs while the tenant works"
-        yield triggers.error(fact, f"{grant}; or move it with --offline", shard=side.name)
+        fact = f"{lacks}, which a move needs while the tenant works (one with --offline may do without)"
+        yield triggers.error(fact, grant, shard=side.name)
     elif side is ground.target_side:
         if circles := list(_circles(side)):
             fact = f"{lacks}, and rows can't be copied in the order of these foreign keys: {listed(circles)}"
@@ -66,10 +66,10 @@ def _without_the_right(ground: Ground, side: Side, found: list[tuple[str, str, s
 
 
 def _circles(side: Side) -> Iterator[str]:
-    """The foreign keys from a table to itself, or to one that needs it, that are checked at once."""
+    """The foreign keys from a table to itself, or to one that needs it."""
     for group in side.graph.copy_order:
         for table in (table for name in group for table in with_partitions(side.graph[name])):
             for key in table.foreign_keys:
                 there = side.graph.find(key.table)
-                if there is not None and there.table.name in group and not key.is_deferrable:
+                if there is not None and there.table.name in group:
                     yield f"{side.shown(table.name)}.{columns_text(key.columns)} → {side.shown(key.table)}"
