@@ -433,7 +433,11 @@ class Arena:
     def __init__(self, path: Path, control: str, shards: Mapping[str, str], *, extra: str = "", **limits: str) -> None:
         runs = '[runs]\ntime_to_live = "2s"\nper_host = 8'
         self.project = Project(
-            path, control, dict(shards), limits={"keep": '"1h"', **limits}, extra=f"{TENANTS}\n{runs}\n{extra}"
+            path,
+            control,
+            dict(shards),
+            limits={"keep": '"1h"', "write_gap": '"2s"', **limits},
+            extra=f"{TENANTS}\n{runs}\n{extra}",
         )
         self.project.write()
         self.direct = dict(shards)  # what writers connect to, whatever the project has between itself and a shard

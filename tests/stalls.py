@@ -48,8 +48,14 @@ class Network:
                 client, _ = self._listening.accept()
                 server = socket.socket(socket.AF_UNIX)
                 server.connect(self._server)
-                for one, other in ((client, server), (server, client)):
-                    threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
+                threading.Thread(target=self._serve, args=(client, server), daemon=True).start()
+
+    def _serve(self, client: socket.socket, server: socket.socket) -> None:
+        with client, server:
+            back = threading.Thread(target=self._pass_on, args=(server, client), daemon=True)
+            back.start()
+            self._pass_on(client, server)
+            back.join()
 
     def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
         with suppress(OSError):
