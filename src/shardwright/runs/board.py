@@ -269,15 +269,22 @@ class Board:
         """The worker takes nothing any more."""
         self._connection.execute(_queries["leave"], {"worker": worker})
 
-    def take_over(self, time_to_live: float, *, most: int, discard: Callable[[int, int], None]) -> list[int]:
+    def take_over(
+        self,
+        time_to_live: float,
+        *,
+        most: int,
+        discard: Callable[[int, int], None] = lambda *_: None,
+        only: int | None = None,
+    ) -> list[int]:
         """Runs whose worker has been silent for longer (seconds) are in the queue again, or parked after `most` times.
 
-        Gives their numbers. `discard` is told of each run and runner that is given up, before anybody else can begin.
+        Gives their numbers; with `only` no other run is looked at. `discard` is told of each run and runner that is given up, before anybody else can begin.
         """
         taken = []
         with self._connection.transaction():
             self._lock_queue()
-            values = {"shard_set": self._shard_set, "time_to_live": time_to_live}
+            values = {"shard_set": self._shard_set, "time_to_live": time_to_live, "only": only}
             for run, runner, worker, takeovers in self._connection.execute(_queries["lost"], values).fetchall():
                 discard(run, runner)
                 if worker is not None and takeovers >= most:

@@ -106,6 +106,7 @@ SELECT id, runner, worker, takeovers
 FROM shardwright.run
 WHERE durable AND state = 'running' AND shard_set = %(shard_set)s
   AND beat_at < clock_timestamp() - make_interval(secs => %(time_to_live)s)
+  AND (%(only)s::bigint IS NULL OR id = %(only)s)
 ORDER BY id
 FOR UPDATE SKIP LOCKED
 

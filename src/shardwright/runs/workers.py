@@ -213,8 +213,10 @@ def carry_here(
 ) -> None:
     """The run is carried in this process, as soon as there is a place for it, until it can't go on by itself.
 
-    `stop` asked once means cancel; twice, that workers may go on with it.
+    In whoever's hands it is, once he has been silent for the time to live it is taken over. `stop` asked once means
+    cancel; twice, that workers may go on with it.
     """
+    seeing_since = None
     with Attendant(control, fleet, worker_name(), limits) as attendant:
         threading.Thread(target=_pass_on, args=(control, fleet, attendant, run, stop), daemon=True).start()
         while stop.times < 2:
@@ -224,11 +226,14 @@ def carry_here(
                     found = board.run(run)
                     if found is None or found.state not in ("queued", "running"):
                         return
+                    seeing_since = seeing_since or time.monotonic()
+                    if time.monotonic() - seeing_since > limits.time_to_live:
+                        board.take_over(limits.time_to_live, most=MOST_TAKEOVERS, only=run)
                     admitted = board.admit(limits.places, only=run)
                 if admitted and attendant.carry(*admitted, kinds):
                     continue
             except ControlUnavailable:
-                pass  # the run is not lost with it
+                seeing_since = None  # the run is not lost with it, and nobody could beat either
             time.sleep(_TICK)
 
 
