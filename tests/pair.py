@@ -12,6 +12,7 @@ import pytest
 from psycopg import sql
 
 from kit import Project, create_database, drop_databases
+from shardwright.dsn import DatabaseUrl
 from shardwright.embedded import Cluster
 from shardwright.move.operate import MoveStatus
 from shardwright.runs.board import Board
@@ -25,16 +26,20 @@ _LEFT = """SELECT to_regnamespace('shardwright')::text,
 
 
 class Pair:
-    """A fleet of the shards `home` and `there`; its tenants begin at home."""
+    """A fleet of the shards `home` and `there`; its tenants begin at home. `role` is who moves them, else a superuser,
+    as who asks and writes here always is."""
 
-    def __init__(self, path: Path, cluster: Cluster, tenants: str) -> None:
+    def __init__(self, path: Path, cluster: Cluster, tenants: str, *, role: str = "postgres") -> None:
         self.cluster = cluster
-        shards = {name: create_database(cluster) for name in ("home", "there")}
+        self.shards = {name: create_database(cluster) for name in ("home", "there")}
         self.project = Project(
-            path, create_database(cluster), shards, limits={"keep": '"1h"'}, extra=f"[tenants]\n{tenants}"
+            path,
+            as_role(create_database(cluster), role),
+            {name: as_role(url, role) for name, url in self.shards.items()},
+            limits={"keep": '"1h"'},
+            extra=f"[tenants]\n{tenants}",
         )
         self.project.write()
-        self.shards = shards
 
     def drop(self) -> None:
         """The databases are gone."""
@@ -49,6 +54,10 @@ class Pair:
             for statement in statements:
                 cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
+
+    def database(self, shard: str) -> str:
+        """The name of a shard's database."""
+        return DatabaseUrl.parse(self.shards[shard]).database
 
     def both(self, *statements: str) -> None:
         """The same on both shards."""
@@ -105,6 +114,11 @@ class Pair:
         with psycopg.connect(self.project.control, autocommit=True) as connection:
             board = Board(connection, self.project.fleet().resolved.shard_set)
             return "\n".join(str(event.data) for event in board.events(run))
+
+
+def as_role(url: str, role: str) -> str:
+    """The same database for another role."""
+    return DatabaseUrl(**{**vars(DatabaseUrl.parse(url)), "user": role}).conninfo
 
 
 _TABLES = """SELECT nspname, relname, array_agg(attname::text ORDER BY attname)

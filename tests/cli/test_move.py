@@ -70,9 +70,9 @@ def test_documents(project: Project, cli: Cli) -> None:
     assert [step["name"] for step in moved["steps"] if step["state"] == "to do"] == ["keep", "clean"]
     assert cli("move", "status", "acme", "--json").document.keys() == moved.keys()
     assert len(cli("move", "status", "--json").document["moves"]) == 1
-    assert cli("move", "throttle", "acme", "--rate", "1000", "--json").document["throttle"] == {
-        "bytes_per_second": 1000
-    }
+    throttled = cli("move", "throttle", "acme", "--rate", "1000", "--lag", "2s", "--probe", "SELECT true", "--json")
+    assert throttled.document["throttle"] == {"bytes_per_second": 1000, "lag": 2.0, "probe": "SELECT true"}
+    assert cli("move", "status", "acme", "--json").document["throttle"] == throttled.document["throttle"]
     assert cli("move", "verify", "acme", "--json").document["equal"] is True
     assert cli("move", "finish", "acme", "--json").document["phase"] == "kept"
 

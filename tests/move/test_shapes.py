@@ -387,7 +387,7 @@ def test_an_id_that_looks_like_something_else(of_ids: Pair, number: int) -> None
         of_ids.move(tenant)
     assert len(of_ids.run("there", mine)) == 4
     assert of_ids.run("there", mine) == of_ids.run("home", mine)
-    with pytest.raises(psycopg.errors.RaiseException, match="is not written on this shard") as refused:
+    with pytest.raises(psycopg.DatabaseError, match="is not written on this shard") as refused:
         of_ids.run("home", *task_of(tenant))
     assert json.loads(str(refused.value.diag.message_detail)) == {"tenant": tenant, "shard": "there", "epoch": 2}
     of_ids.run("there", *task_of(tenant))

@@ -18,7 +18,7 @@ from shardwright.config import FleetConfig
 from shardwright.move.preflight.check import preflight
 from shardwright.move.preflight.estimate import Estimate, estimate
 from shardwright.move.preflight.finding import Finding
-from shardwright.move.preflight.ground import open_ground
+from shardwright.move.preflight.ground import Ground, open_ground
 from shardwright.move.steps import KIND
 from shardwright.move.store import Moves
 from shardwright.pg.faults import explain
@@ -106,7 +106,7 @@ def plan_move(fleet: FleetConfig, tenant: str, options: MoveOptions) -> MovePlan
                 hosts=tuple(sorted({source.host, target.host})),
                 fingerprints={side.name: side.fingerprint.digest for side in ground.sides},
                 findings=tuple(found),
-                estimate=None if ground.is_broken or ground.graph.problems else estimate(ground),
+                estimate=_estimate(ground),
             )  # fmt: skip
     except psycopg.Error as error:
         shards = f"{source.name} and {target.name}"
@@ -120,6 +120,18 @@ def require_sound(plan: MovePlan) -> None:
             f"  {each.fact}" + (f"; try: {each.cure}" if each.cure else "") for each in plan.errors[:_MOST]
         )
         raise errors.MoveRefused(tenant=plan.tenant, target=plan.target, findings=told)
+
+
+def _estimate(ground: Ground) -> Estimate | None:
+    """None where it can't be made, for a reason that is among the findings: a right that is missing, for one."""
+    if ground.is_broken or ground.graph.problems:
+        return None
+    try:
+        return estimate(ground)
+    except psycopg.Error:
+        if ground.is_broken:
+            raise
+        return None
 
 
 def start_move(fleet: FleetConfig, plan: MovePlan) -> int:

@@ -11,8 +11,8 @@ Left out on purpose, because it may differ between shards that serve the applica
   roles, options of foreign servers and user mappings, publications, subscriptions;
 - what no query notices: comments, security labels, the order of columns in a table (a column dropped and added
   again comes last), the name of a NOT NULL constraint, whether a child also declared what it inherits;
-- what is data: rows, the position and START of a sequence (shards may draw from different ranges), whether a
-  materialized view is filled;
+- what is data: rows, the position and the range of a sequence with its steps (shards are to draw different numbers, so
+  that a tenant can be moved), whether a materialized view is filled;
 - what an extension brought, beyond its name, version and schema; and the C-level objects that come from
   extensions only (base types, languages, access methods, conversions, transforms, text search parsers and
   templates);

@@ -304,10 +304,7 @@ sequences AS (
         concat_ws(
             ' ',
             CASE r.relpersistence WHEN 'u' THEN 'UNLOGGED' END,
-            format(
-                'AS %s INCREMENT %s MINVALUE %s MAXVALUE %s CACHE %s',
-                format_type(s.seqtypid, NULL), s.seqincrement, s.seqmin, s.seqmax, s.seqcache
-            ),
+            'AS ' || format_type(s.seqtypid, NULL),
             CASE WHEN s.seqcycle THEN 'CYCLE' END,
             'OWNED BY ' || (
                 SELECT format('%s.%I', a.attrelid::regclass, a.attname)

@@ -2,11 +2,10 @@
 
 Small tables go together in one transaction. One that is larger is shared out among the streams by a hash of its keys:
 each reads all of the tenant's rows and sends its share. The keys of a very large table are listed once, and parts of
-the list copied by streams that share a snapshot. Every new snapshot, after a while or after a death, begins with a
-drain: what was copied before is brought to it. A further part of a table leaves out the keys that are in the queue,
-since the drain brings them; and what a drain has brought leaves the list, in the transaction that takes it from the
-queue. So the copied part always is what the source held at one moment, and two rows that exchange a unique value never
-meet.
+the list copied. Streams share a snapshot. Every new snapshot, after a while or after a death, begins with a drain:
+what was copied before is brought to it. A further part of a table leaves out the keys that are in the queue, since the
+drain brings them; and what a drain has brought leaves the list, in the transaction that takes it from the queue. So the
+copied part always is what the source held at one moment, and two rows that exchange a unique value never meet.
 """
 
 from __future__ import annotations

@@ -28,14 +28,12 @@ def mended(shards: Shards, check: Check) -> list[str]:
 
 
 def test_a_role_that_may_make_no_schema(shards: Shards) -> None:
-    """CREATE on both sides; TEMP on the target, where it has been taken from everybody."""
+    """CREATE; TEMPORARY too, where it has been taken from everybody. The source has its lists of keys as well."""
     role = shards.mover()
     for shard in shards.urls:
         shards.sql(shard, f"REVOKE TEMP ON DATABASE {shards.database(shard)} FROM PUBLIC")
     said = mended(shards, database_rights)
-    assert [f"role {role} has no right to {what}" for what in ("CREATE", "CREATE, TEMP")] == [
-        fact.partition(" in ")[0] for fact in said
-    ]
+    assert [f"role {role} has no right to CREATE, TEMPORARY"] * 2 == [fact.partition(" in ")[0] for fact in said]
 
 
 def test_a_schema_of_ours_that_is_another_role_s(shards: Shards) -> None:

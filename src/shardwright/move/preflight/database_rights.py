@@ -13,17 +13,14 @@ from shardwright.pg.queries import load
 _queries = load(__package__)
 
 
-@check("error", cure="GRANT CREATE, on the target TEMP too, ON DATABASE … TO the mover's role")
+@check("error", cure="GRANT CREATE, TEMPORARY ON DATABASE … TO the mover's role")
 def database_rights(ground: Ground) -> Iterator[Finding]:
-    """A move makes the schema `shardwright` on both shards, and temporary tables on the target."""
+    """A move makes the schema `shardwright` on both shards, and temporary tables: lists of keys."""
     for side in ground.sides:
         database, may_create, may_temp, owns_ours = side.one(_queries["database_rights"])
         role = quoted(side.role)
-        missing = [] if may_create else ["CREATE"]
-        if side is ground.target_side and not may_temp:
-            missing.append("TEMP")
-        if missing:
-            wanted = ", ".join(missing)
+        if not (may_create and may_temp):
+            wanted = ", ".join(right for right, has in (("CREATE", may_create), ("TEMPORARY", may_temp)) if not has)
             fact = f"role {side.role} has no right to {wanted} in database {database} of {side.name}"
             cure = f"GRANT {wanted} ON DATABASE {quoted(database)} TO {role}"
             yield database_rights.error(fact, cure, shard=side.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from shardwright.move.preflight.declare import check
@@ -14,7 +13,6 @@ from shardwright.pg.queries import load
 
 _queries = load(__package__)
 _CURE = "shardwright migrate; or mend what shardwright check names"
-_NUMBERS = re.compile(r"INCREMENT \S+ MINVALUE \S+ MAXVALUE \S+ CACHE \S+")
 # PostgreSQL 15 prints them in another way than 16 and later.
 _PRINTED_ANEW = frozenset({"view", "materialized view", "rule"})
 
@@ -23,8 +21,8 @@ _PRINTED_ANEW = frozenset({"view", "materialized view", "rule"})
 def schema(ground: Ground) -> Iterator[Finding]:
     """A row of the source has to be a row of the target: same columns, constraints, partitions, functions.
 
-    So a row that the source took is one that the target takes. From which numbers a sequence draws is left out, since
-    shards may differ there; so are views, where one shard is on PostgreSQL 15 and the other is not.
+    So a row that the source took is one that the target takes. Views are left out where one shard is on PostgreSQL 15
+    and the other is not.
     """
     left, right = (side.fingerprint for side in ground.sides)
     printed_alike = len({_is_15(side) for side in ground.sides}) == 1
@@ -42,8 +40,6 @@ def _is_15(side: Side) -> bool:
 def _counts(difference: Difference, printed_alike: bool) -> bool:
     if difference.left is None or difference.right is None:
         return True
-    if difference.kind == "sequence":
-        return _NUMBERS.sub("", difference.left) != _NUMBERS.sub("", difference.right)
     return printed_alike or difference.kind not in _PRINTED_ANEW
 
 
