@@ -279,7 +279,8 @@ class Board:
     ) -> list[int]:
         """Runs whose worker has been silent for longer (seconds) are in the queue again, or parked after `most` times.
 
-        Gives their numbers; with `only` no other run is looked at. `discard` is told of each run and runner that is given up, before anybody else can begin.
+        Gives their numbers; with `only` no other run is looked at. `discard` is told of each run and runner that is
+        given up, before anybody else can begin.
         """
         taken = []
         with self._connection.transaction():
