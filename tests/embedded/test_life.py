@@ -142,7 +142,10 @@ def test_a_full_server_is_a_running_server(stopped: MakeCluster) -> None:
             return psycopg.connect(cluster.url("postgres"))
         return None
 
-    with until(place), until(place):
+    one, other = until(place), until(place)
+    assert one is not None
+    assert other is not None
+    with one, other:
         with pytest.raises(psycopg.OperationalError, match="too many clients"):
             psycopg.connect(cluster.url("postgres"))
         assert cluster.is_running()
