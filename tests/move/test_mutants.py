@@ -294,7 +294,7 @@ def an_upsert_instead_of_delete_and_insert() -> Mutant:
                     put = "INSERT INTO {0} ({1}) SELECT {1} FROM came ON CONFLICT ({2}) DO UPDATE SET n = excluded.n"
                     target.execute(sql.SQL(put).format(*names, key))
                     target.execute("DROP TABLE came")
-            return Drained(found.total, 0, drain._snapshot_of(source), 0.0)
+            return Drained(found.total, 0)
 
         return upsert
 

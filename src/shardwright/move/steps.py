@@ -29,7 +29,7 @@ from shardwright.transfer.switch import LOCK_PATIENCE, NotNow, Switch, Switched
 from shardwright.transfer.throttle import Limits, Throttle
 
 Result = Mapping[str, Any]
-_SETTLED = 2.0  # a round that brought fewer keys than the write gap allows, twice over, is as good as it gets
+_SETTLED = 2.0  # a round that fits, and is more than half as long as the one before, is as short as it gets
 _SHOWN = 5
 _TELL_AFTER = 5
 _ASK_AGAIN = 0.2

@@ -10,6 +10,7 @@ import psycopg
 from psycopg import sql
 
 from shardwright.runs.kinds import Progress, StepContext
+from shardwright.transfer.rows import joined
 from shardwright.transfer.scope import MovedTable, Scope
 
 BATCH = 1_000  # with 5,000 others waited for more than a second
@@ -79,12 +80,7 @@ def _remove_dangling(connection: psycopg.Connection[Any], table: MovedTable) -> 
         sql.SQL("(ROW({}) IS NOT NULL AND NOT EXISTS (SELECT FROM {} AS parent WHERE {}))").format(
             sql.SQL(", ").join(sql.Identifier("r", name) for name in step.columns),
             table.graph.catalog.by_name[step.table].source,
-            sql.SQL(" AND ").join(
-                sql.SQL("{} {} {}").format(
-                    sql.Identifier("parent", theirs), sql.SQL(operator), sql.Identifier("r", own)
-                )
-                for theirs, operator, own in zip(step.referenced_columns, step.operators, step.columns, strict=True)
-            ),
+            joined(step, "parent", "r"),
         )
         for step in (*table.placed.way.steps, *table.placed.way.climbs)
         if step.is_validated
@@ -95,17 +91,6 @@ def _remove_dangling(connection: psycopg.Connection[Any], table: MovedTable) -> 
     while count := connection.execute(query).rowcount:
         removed += count
     return removed
-
-
-def count_rows(connection: psycopg.Connection[Any], scope: Scope) -> dict[str, int]:
-    """How many rows of the tenant each table has on the shard; those without any are left out."""
-    counts = {
-        table.shown: _one(
-            connection, sql.SQL("SELECT count(*) FROM {} AS r WHERE {}").format(table.table.source, table.mine())
-        )
-        for table in scope.tables
-    }
-    return {name: count for name, count in counts.items() if count}
 
 
 def _one(connection: psycopg.Connection[Any], query: sql.Composed) -> int:

@@ -23,7 +23,7 @@ from psycopg import sql
 
 from shardwright.pg.queries import load
 from shardwright.runs.kinds import Progress, StepContext
-from shardwright.transfer.drain import drain, forget_drained, make_room, snapshot
+from shardwright.transfer.drain import BY_INDEX, drain, forget_drained, make_room, snapshot
 from shardwright.transfer.scope import MovedTable, Scope
 from shardwright.transfer.sessions import Sessions, write_silently
 from shardwright.transfer.stream import Streamed, stream
@@ -34,8 +34,6 @@ _LEAST, _MOST = 1_000, 50_000
 _SMALL = _MOST  # so many rows of the tenant, of one table or of several, are one part
 _UNLISTED_ROWS, _UNLISTED_BYTES = 1_000_000, 512 << 20  # a share that dies is begun anew: it should not be too large
 _WHOLE = 0
-# A part's rows are looked up one by one: asked for a few thousand, the server would read the whole table each time.
-_BY_INDEX = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
 _queries = load(__package__, "copy.sql")
 Pace = Callable[[Streamed], None]
 
@@ -191,8 +189,8 @@ class Copy:
             with source.transaction(), target.transaction():
                 source.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
                 source.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(moment)))
-                if job[0].first is not None:
-                    source.execute(_BY_INDEX)
+                if job[0].first is not None:  # else the server would read the whole table for each part of a list
+                    source.execute(BY_INDEX)
                 for part in job:
                     table = part.table
                     columns = table.target_columns
@@ -216,12 +214,11 @@ class Copy:
     @contextmanager
     def _at_one_moment(self, reader: Any, writer: Any, begun: Collection[MovedTable]) -> Iterator[str]:
         """A new snapshot, to which all that is there has been brought; gives the name by which streams share it."""
-        with snapshot(reader):
+        with snapshot(reader) as taken:
             row = reader.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone()
-            drained = drain(reader, writer, self._scope, begun)
-            if drained.keys:
+            if drain(reader, writer, self._scope, begun).keys:
                 with self._source.open() as other:
-                    self._forget(other, begun, drained.snapshot)
+                    self._forget(other, begun, taken)
             yield row[0]
 
     def _forget(self, other: Any, begun: Collection[MovedTable], taken: str) -> None:

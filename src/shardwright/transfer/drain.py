@@ -20,7 +20,7 @@ from shardwright.transfer.stream import Streamed, stream
 
 # Plans for a handful of keys among millions of rows. The tables of ours have no statistics, and a guess may cost a
 # scan of a whole table.
-_BY_INDEX = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
+BY_INDEX = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,10 @@ class Captured:
 
 @dataclass(frozen=True)
 class Drained:
-    """What one drain has brought: keys, rows that are there now, and the snapshot that they are of."""
+    """What one drain has brought: keys, and rows that are there now."""
 
     keys: int
     rows: int
-    snapshot: str
-    lag: float
 
 
 @contextmanager
@@ -96,11 +94,11 @@ def drain(
     """
     found = captured(source, scope)
     if not (dirty := [table for table in tables if table.number in found.keys]):
-        return Drained(0, 0, _snapshot_of(source), 0.0)
-    source.execute(_BY_INDEX)
+        return Drained(0, 0)
+    source.execute(BY_INDEX)
     brought = Streamed()
     with target.transaction():
-        target.execute(_BY_INDEX)
+        target.execute(BY_INDEX)
         for table in dirty:
             if table.key:
                 stream(source, _keys(table), target, table.drained, table.keys, table.key_format)
@@ -113,7 +111,7 @@ def drain(
         if checks:
             for table in dirty:
                 _require_equal(source, target, table)
-    return Drained(sum(found.keys[table.number] for table in dirty), brought.rows, _snapshot_of(source), found.lag)
+    return Drained(sum(found.keys[table.number] for table in dirty), brought.rows)
 
 
 def forget_drained(
@@ -178,9 +176,3 @@ def _same_key(table: MovedTable, left: str, right: str) -> sql.Composed:
         sql.SQL("{} {} {}").format(sql.Identifier(left, name), sql.SQL(column.equality), sql.Identifier(right, name))
         for name, column in table.numbered_key()
     )
-
-
-def _snapshot_of(source: psycopg.Connection[Any]) -> str:
-    row = source.execute("SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text").fetchone()
-    assert row is not None  # noqa: S101 as above
-    return str(row[0])

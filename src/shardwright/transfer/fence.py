@@ -38,10 +38,6 @@ class Holder:
         name = f"{self.name}, " if self.name else ""
         return f"pid {self.pid} ({name}in a transaction for {self.seconds:.1f} s: {self.query})"
 
-    def as_dict(self) -> dict[str, Any]:
-        """The holder as `--json` prints it."""
-        return dict(vars(self))
-
 
 def is_open(connection: psycopg.Connection[Any], scope: Scope) -> bool:
     """Whether the shard takes writes of the tenant."""

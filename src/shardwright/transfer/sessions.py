@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -57,18 +57,15 @@ class Sessions:
         return f"shardwright move {self.move}.{self.runner}.{self.nonce}"
 
     @contextmanager
-    def open(
-        self, *, settings: Mapping[str, str] | None = None, claims: bool = True
-    ) -> Iterator[psycopg.Connection[Any]]:
+    def open(self, *, claims: bool = True) -> Iterator[psycopg.Connection[Any]]:
         """A session in autocommit, marked as the mover's; with `claims` only while this runner has the transfer.
 
         Raises Superseded, psycopg.OperationalError.
         """
-        is_usual = settings is None and claims
-        connection = self._idle.pop() if is_usual and self._idle else self._connect(settings, claims)
+        connection = self._idle.pop() if claims and self._idle else self._connect(claims=claims)
         try:
             yield connection
-            if is_usual and self.keeps and _is_settled(connection):
+            if claims and self.keeps and _is_settled(connection):
                 self._idle.append(connection)
                 return
         except BaseException:
@@ -87,11 +84,11 @@ class Sessions:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _connect(self, settings: Mapping[str, str] | None, claims: bool) -> psycopg.Connection[Any]:
+    def _connect(self, *, claims: bool) -> psycopg.Connection[Any]:
         connection = connect(
             self.shard.url,
             application_name=self.application_name,
-            settings={**_SETTINGS, MARK: str(self.move), **(settings or {})},
+            settings={**_SETTINGS, MARK: str(self.move)},
         )
         try:
             connection.prepare_threshold = None
