@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
-from kit import Project, until
+from kit import Project, is_alive, until
 from shardwright.embedded import Cluster
 
 # A program that uses the library and dies, as by kill -9, when the event of that name comes for the nth time.
@@ -41,7 +43,10 @@ def migrate_until_killed(project: Project, event: str, count: int = 1, **options
 
 
 def kill(cluster: Cluster) -> None:
-    """kill -9 of the postmaster; it is gone."""
+    """kill -9 of the server, as when its machine dies: what its sessions were at does not go on without it."""
     assert cluster.pid is not None
-    os.kill(cluster.pid, signal.SIGKILL)
-    until(lambda: not cluster.is_running())
+    sessions = Path(f"/proc/{cluster.pid}/task/{cluster.pid}/children").read_text().split()
+    for pid in (cluster.pid, *map(int, sessions)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    until(lambda: not cluster.is_running() and not any(map(is_alive, map(int, sessions))))
