@@ -11,7 +11,9 @@ from psycopg import sql
 from shardwright.pg.tables import Column
 
 PLAIN_EQUALITY: Final = "OPERATOR(pg_catalog.=)"
-_INTEGERS: Final = frozenset({"smallint", "integer", "bigint"})
+_WIDTH: Final = {"smallint": 2, "integer": 4, "bigint": 8}
+_INTEGERS: Final = frozenset(_WIDTH)
+_VARYING: Final = re.compile(r"character varying(?:\((\d+)\))?")
 # A cast to these with their length would cut without a word; without it, what is too long is refused on arrival.
 _CUT: Final = re.compile(r"^(character varying|bit varying)\(\d+\)")
 
@@ -50,3 +52,23 @@ def is_as_it_is(given: str | None, wanted: Column) -> bool:
 def is_custom(type_: str) -> bool:
     """Whether PostgreSQL does not bring the type; only those are printed with a schema."""
     return "." in type_
+
+
+def type_there(column: Column) -> str:
+    """The type of a `carried` column's values at the giving side, but for the width of integers."""
+    is_text = is_custom(column.type) and not column.is_portable and column.equality == PLAIN_EQUALITY
+    return "pg_catalog.text" if is_text else column.type
+
+
+def fits(given: str, wanted: str) -> bool:
+    """Whether every value of the one type is a value of the other, as far as their names tell."""
+    if given == wanted:
+        return True
+    if given in _INTEGERS:
+        return wanted == "numeric" or (wanted in _INTEGERS and _WIDTH[given] < _WIDTH[wanted])
+    own, other = _VARYING.fullmatch(given), _VARYING.fullmatch(wanted)
+    if own and wanted == "text":
+        return True
+    if other and (own or given == "text"):
+        return other[1] is None or (own is not None and own[1] is not None and int(own[1]) <= int(other[1]))
+    return wanted == "numeric" and given.startswith("numeric(")

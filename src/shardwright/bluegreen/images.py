@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
+from psycopg import sql
+
 from shardwright.pg.tables import Table, TableName, Tables
 from shardwright.transfer.graph import Problem, TableGraph
 
@@ -85,3 +87,8 @@ class Images:
     def fed_by(self, table: TableName) -> tuple[tuple[Image, Feed], ...]:
         """The images that a change of this table of the giving side changes."""
         return tuple((image, feed) for image in self.tables for feed in image.feeds if feed.table == table)
+
+
+def within(select: str) -> sql.Composable:
+    """The user's SQL as part of a query. A semicolon at its end would end that, and a comment the line."""
+    return sql.SQL("(\n{}\n)").format(sql.SQL(select.strip().rstrip(";")))

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from shardwright.bluegreen import lines
 from shardwright.bluegreen.carry import carried, expression, is_as_it_is
-from shardwright.bluegreen.images import Feed, Image, Images, ShapeSection
+from shardwright.bluegreen.images import Feed, Image, Images, ShapeSection, within
 from shardwright.pg.tables import Column, Table, TableName, Tables
 from shardwright.transfer import names
 from shardwright.transfer.graph import PlacedTable, Problem, TableGraph, Way, columns_text, with_partitions
@@ -58,10 +58,8 @@ class _Given:
 
     @property
     def source(self) -> sql.Composable:
-        """What to write after FROM. A semicolon at the end of a SELECT would end the query that it is part of."""
-        if self.own is not None:
-            return self.own.source
-        return sql.SQL("(\n{}\n)").format(sql.SQL((self.select or "").strip().rstrip(";")))
+        """What to write after FROM."""
+        return self.own.source if self.own is not None else within(self.select or "")
 
 
 class _Shaping:
