@@ -97,7 +97,7 @@ def test_a_value_that_does_not_fit_its_type_names_the_column(make_two: MakeTwo) 
     (fact,) = two.facts()
     assert fact == (
         "[bluegreen.tables.t] a row can't be written to t: "
-        'invalid input value for enum public.mood: "odd" (COPY t, line 1, column mood: "odd")'
+        'invalid input value for enum mood: "odd" (COPY t, line 1, column mood: "odd")'
     )
 
 

@@ -60,7 +60,8 @@ def describe(
 
 def _columns(connection: psycopg.Connection[Any], giving: Tables, select: str) -> list[tuple[str, str]]:
     with trial(connection, giving):
-        cursor = connection.execute(sql.SQL("SELECT * FROM {} AS s LIMIT 0").format(within(select)))
+        query = sql.SQL("SELECT * FROM {} AS s LIMIT 0").format(within(select))
+        cursor = connection.execute(query, binary=True)  # which takes one statement and no more
         result = cursor.pgresult
         width = result.nfields if result else 0
         names = [column.name for column in cursor.description or ()]
