@@ -11,7 +11,7 @@ from psycopg import sql
 from shardwright.pg.tables import Column, ForeignKey, Table, TableName
 from shardwright.transfer.graph import PlacedTable, TableGraph, carried_key
 
-_OfKey: TypeAlias = Callable[[sql.Identifier, Column], sql.Composable]
+OfKey: TypeAlias = Callable[[sql.Identifier, Column], sql.Composable]
 
 
 def rows_of_tenant(graph: TableGraph, name: TableName, tenant: sql.Composable, *, row: str = "r") -> sql.Composable:
@@ -26,18 +26,24 @@ def rows_of_tenant(graph: TableGraph, name: TableName, tenant: sql.Composable, *
     def is_it(key: sql.Identifier, column: Column) -> sql.Composable:
         return sql.SQL("{} {} {}").format(key, sql.SQL(column.equality), tenant)
 
-    return _Condition(graph, is_it).of(name, row)
+    return rows_where(graph, name, is_it, row=row)
+
+
+def rows_where(graph: TableGraph, name: TableName, of_key: OfKey, *, row: str = "r") -> sql.Composable:
+    """A condition on `row`, true where `of_key` holds for the tenant key that the row leads to. Raises ValueError as
+    `rows_of_tenant`."""
+    return _Condition(graph, of_key).of(name, row)
 
 
 def rows_with_tenant(graph: TableGraph, name: TableName, *, row: str = "r") -> sql.Composable:
     """A condition on `row`, true for the rows that belong to any tenant. Raises ValueError as `rows_of_tenant`."""
-    return _Condition(graph, lambda key, _: sql.SQL("{} IS NOT NULL").format(key)).of(name, row)
+    return rows_where(graph, name, lambda key, _: sql.SQL("{} IS NOT NULL").format(key), row=row)
 
 
 class _Condition:
     """From a row by its foreign keys up to a tenant key, and there `of_key`."""
 
-    def __init__(self, graph: TableGraph, of_key: _OfKey) -> None:
+    def __init__(self, graph: TableGraph, of_key: OfKey) -> None:
         self._graph = graph
         self._of_key = of_key
         self._numbers = count(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from psycopg import sql
@@ -11,9 +11,9 @@ from psycopg import sql
 from shardwright.pg.tables import Column, Table, TableName
 from shardwright.transfer.graph import PlacedTable, TableGraph
 from shardwright.transfer.keys import key_of
-from shardwright.transfer.rows import rows_of_tenant, rows_with_tenant
-
-SCHEMA = "shardwright"
+from shardwright.transfer.order import parents_first
+from shardwright.transfer.rows import rows_where, rows_with_tenant
+from shardwright.transfer.whose import SCHEMA, OneTenant, Whose
 # Types whose equal values have equal images, and so may be hashed as they are; all others by their text.
 _HASHED_AS_THEY_ARE = frozenset(
     {
@@ -36,7 +36,17 @@ class MovedTable:
     placed: PlacedTable
     key: tuple[Column, ...]
     graph: TableGraph = field(repr=False)
-    tenant: sql.Composable = field(repr=False)
+    whose: Whose = field(repr=False)
+    giving: TableGraph | None = field(default=None, repr=False)
+    lane: int | None = None
+    notes_itself: bool = True
+
+    @cached_property
+    def here(self) -> MovedTable:
+        """The table as the giving side has it, or shows it: the same columns, read there."""
+        if self.giving is None:
+            return self
+        return replace(self, placed=self.giving[self.name], graph=self.giving, giving=None)
 
     @property
     def table(self) -> Table:
@@ -81,9 +91,15 @@ class MovedTable:
         return sql.Identifier(SCHEMA, f"queue_{self.move}_{self.number}")
 
     @property
+    def changed(self) -> sql.Identifier:
+        """At the receiving side, once it takes writes: the keys of its rows that have changed. The same queue, but
+        where what it gives back is of another shape, and so goes by other keys."""
+        return self.queue if self.notes_itself else sql.Identifier(SCHEMA, f"changed_{self.move}_{self.number}")
+
+    @property
     def list(self) -> sql.Identifier:
         """The keys of all rows that are to be copied, numbered."""
-        return sql.Identifier(SCHEMA, f"keys_{self.move}_{self.number}")
+        return sql.Identifier(SCHEMA, f"keys_{_of_lane(self.move, self.lane)}_{self.number}")
 
     @property
     def capture(self) -> sql.Identifier:
@@ -99,7 +115,9 @@ class MovedTable:
 
     def mine(self, row: str = "r") -> sql.Composable:
         """A condition: the row is the tenant's."""
-        return rows_of_tenant(self.graph, self.name, self.tenant, row=row)
+        if self.placed.kind == "shared":
+            return self.whose.has_shared()
+        return rows_where(self.graph, self.name, self.whose.has, row=row)
 
     def checked(self, row: str = "r") -> sql.Composable:
         """The same for a row that is found by its key: no index leads to it by the tenant.
@@ -111,6 +129,8 @@ class MovedTable:
 
     def known(self, row: str = "r") -> sql.Composable:
         """A condition: the row is some tenant's."""
+        if self.placed.kind == "shared":
+            return sql.SQL("true")
         return rows_with_tenant(self.graph, self.name, row=row)
 
     def columns(self, row: str = "r") -> sql.Composable:
@@ -189,25 +209,58 @@ def fence_of(move: int) -> sql.Identifier:
 
 @dataclass(frozen=True)
 class Scope:
-    """One tenant in transfer `move`; its tables parents first."""
+    """What transfer `move` moves from one shard to another; its tables parents first.
+
+    `graph` is the receiving side's, `giving` what the giving side shows of it, where that is not the same. Tables have
+    the numbers of `numbers`, by which both sides call what is made for them. `lane` tells transfers of one number
+    apart that share a shard. With `shared`, the rows of shared tables go along. `foreign` are tables whose own side
+    gives nothing back by their keys.
+    """
 
     move: int
-    tenant: str
+    whose: Whose
     graph: TableGraph = field(repr=False)
+    giving: TableGraph | None = field(default=None, repr=False)
+    numbers: tuple[TableName, ...] = field(default=(), repr=False)
+    lane: int | None = None
+    shared: bool = False
+    foreign: frozenset[TableName] = field(default=frozenset(), repr=False)
+
+    @classmethod
+    def of_tenant(cls, move: int, tenant: str, graph: TableGraph) -> Scope:
+        """One tenant's rows, between shards of one schema."""
+        return cls(move, OneTenant(tenant), graph)
+
+    @property
+    def tenant(self) -> str:
+        """The one tenant's id. Raises TypeError where there are many."""
+        if isinstance(self.whose, OneTenant):
+            return self.whose.tenant
+        raise TypeError("the scope has the tenants of a whole shard")
 
     @cached_property
     def tables(self) -> tuple[MovedTable, ...]:
-        """The tables of tenants, each after those that say whose its rows are."""
-        literal = sql.Literal(self.tenant)
+        """Its tables, each after those that say whose its rows are; shared ones first."""
         names = sorted(
             (name for group in self.graph.copy_order for name in group),
             key=lambda name: (self._group(name), self._depth(name), name),
         )
-        placed = (self.graph[name] for name in names)
+        names = [*self._shared_names(), *names]
+        number_of = {name: number for number, name in enumerate(self.numbers or names)}
         return tuple(
-            MovedTable(self.move, number, each, key_columns(each.table), self.graph, literal)
-            for number, each in enumerate(placed)
-        )
+            MovedTable(
+                self.move, number_of[name], self.graph[name], key_columns(self.graph[name].table), self.graph,
+                self.whose, self.giving, self.lane, notes_itself=name not in self.foreign,
+            )
+            for name in names
+        )  # fmt: skip
+
+    def _shared_names(self) -> list[TableName]:
+        if not self.shared:
+            return []
+        tables = [each.table for each in self.graph.tables if each.kind == "shared"]
+        parents = {table.name: [key.table for key in table.foreign_keys] for table in tables}
+        return [name for group in parents_first(parents) for name in group]
 
     def _group(self, name: TableName) -> int:
         return next(place for place, group in enumerate(self.graph.copy_order) if name in group)
@@ -231,7 +284,11 @@ class Scope:
     @property
     def copied(self) -> sql.Identifier:
         """On the target: which parts of which table are there."""
-        return sql.Identifier(SCHEMA, f"copied_{self.move}")
+        return sql.Identifier(SCHEMA, f"copied_{_of_lane(self.move, self.lane)}")
+
+
+def _of_lane(move: int, lane: int | None) -> str:
+    return str(move) if lane is None else f"{move}_{lane}"
 
 
 def key_columns(table: Table) -> tuple[Column, ...]:
