@@ -142,9 +142,12 @@ class Changes:
                 self._connection.execute(_queries["create"], {"run": run, "shard_set": self._shard_set})
                 for blue, green in lanes:
                     self._connection.execute(_queries["add_lane"], {"run": run, "blue": blue, "green": green})
-                with self._connection.cursor() as cursor, cursor.copy(
-                    "COPY shardwright.bluegreen_tenant (run, tenant, blue, green, epoch) FROM STDIN"
-                ) as rows:
+                with (
+                    self._connection.cursor() as cursor,
+                    cursor.copy(
+                        "COPY shardwright.bluegreen_tenant (run, tenant, blue, green, epoch) FROM STDIN"
+                    ) as rows,
+                ):
                     for tenant, (blue, green, epoch) in tenants.items():
                         rows.write_row((run, tenant, blue, green, epoch))
         except psycopg.errors.UniqueViolation:

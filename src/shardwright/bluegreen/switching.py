@@ -195,7 +195,9 @@ class Switching:
             fence.unlock(session, flag)
 
 
-def tried(act: Callable[[], T], tell: Callable[[str], None], pauses: Iterator[float], rest: Callable[[float], None]) -> T:
+def tried(
+    act: Callable[[], T], tell: Callable[[str], None], pauses: Iterator[float], rest: Callable[[float], None]
+) -> T:
     """What `act` gives, tried until it is now; what is in the way is told once."""
     told = ""
     while True:

@@ -105,9 +105,8 @@ def drain(
         for table in reversed(dirty):
             target.execute(_delete(table))
         for table in dirty:
-            brought += stream(
-                source, _rows(table.here, table.columns()), target, table.name.identifier, table.target_columns, table.format
-            )
+            rows = _rows(table.here, table.columns())
+            brought += stream(source, rows, target, table.name.identifier, table.target_columns, table.format)
         if checks:
             for table in dirty:
                 _require_equal(source, target, table)

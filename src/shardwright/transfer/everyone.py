@@ -1,8 +1,8 @@
-"""Capture of all tenants of a shard at once: every change is noted, whoever's row it is; each tenant has a flag of its own.
+"""Capture of all tenants of a shard at once: every change is noted, whoever's row it is; each tenant has his own flag.
 
-The flag is a sequence, as in a move, and for the same reason. It is found by its name, which is made of the tenant's id:
-names are looked up without the writer's snapshot, a list of tenants in a table would be read with it. Who has no flag,
-since nobody has heard of him yet, and the rows of shared tables go by one flag for the rest.
+The flag is a sequence, as in a move, and for the same reason. It is found by its name, which is made of the tenant's
+id: names are looked up without the writer's snapshot, a list of tenants in a table would be read with it. Who has no
+flag, since nobody has heard of him yet, goes by one flag for the rest, and so do the rows of shared tables.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from shardwright.runs.kinds import Progress, StepContext
 from shardwright.transfer import fence
 from shardwright.transfer.graph import PlacedTable, TableGraph, with_partitions
 from shardwright.transfer.rows import owner
-from shardwright.transfer.scope import SCHEMA, MovedTable
+from shardwright.transfer.scope import MovedTable
 from shardwright.transfer.triggers import (
     always,
     differ,
@@ -36,7 +36,7 @@ from shardwright.transfer.triggers import (
     refusal,
     trigger,
 )
-from shardwright.transfer.whose import EVERYBODY, tenants_of
+from shardwright.transfer.whose import EVERYBODY, SCHEMA, tenants_of
 
 _queries = load(__package__, "everyone.sql")
 _AT_ONCE = 500  # objects in one transaction; each takes a place in the server's table of locks
@@ -99,8 +99,7 @@ def register(connection: psycopg.Connection[Any], watch: Watch, *, side: str, is
             return
         rest = fence.of_everybody(watch.number)
         connection.execute(sql.SQL(_TENANTS).format(tenants_of(watch.number)))
-        connection.execute(sql.SQL("CREATE SEQUENCE {}").format(rest.flag))
-        (fence.open_for_writes if is_open else fence.close_for_writes)(connection, rest)
+        fence.make(connection, rest, is_open=is_open)
         connection.execute(_refuse(watch.number))
         for lane in watch.lanes:
             connection.execute(ledger(sql.Identifier(SCHEMA, f"copied_{watch.number}_{lane}")))
@@ -151,9 +150,7 @@ def add_tenants(
             for each in new:
                 if each.tenant != EVERYBODY:
                     flag = fence.of_tenant(number, each.tenant)
-                    connection.execute(sql.SQL("CREATE SEQUENCE {}").format(flag.flag))
-                    is_here = each.at_green != is_blue
-                    (fence.open_for_writes if is_here else fence.close_for_writes)(connection, flag)
+                    fence.make(connection, flag, is_open=each.at_green != is_blue)
                 values = sql.SQL(", ").join(map(sql.Literal, (each.tenant, each.blue, each.green, each.at_green)))
                 connection.execute(sql.SQL("INSERT INTO {} VALUES ({})").format(tenants_of(number), values))
                 for statement in note(each) if note else ():

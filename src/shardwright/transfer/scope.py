@@ -9,11 +9,13 @@ from functools import cached_property
 from psycopg import sql
 
 from shardwright.pg.tables import Column, Table, TableName
+from shardwright.transfer.fence import Fence, of_move
 from shardwright.transfer.graph import PlacedTable, TableGraph
 from shardwright.transfer.keys import key_of
 from shardwright.transfer.order import parents_first
-from shardwright.transfer.rows import rows_where, rows_with_tenant
+from shardwright.transfer.rows import answer_where, rows_where, rows_with_tenant
 from shardwright.transfer.whose import SCHEMA, OneTenant, Whose
+
 # Types whose equal values have equal images, and so may be hashed as they are; all others by their text.
 _HASHED_AS_THEY_ARE = frozenset(
     {
@@ -101,10 +103,9 @@ class MovedTable:
         """The keys of all rows that are to be copied, numbered."""
         return sql.Identifier(SCHEMA, f"keys_{_of_lane(self.move, self.lane)}_{self.number}")
 
-    @property
-    def capture(self) -> sql.Identifier:
-        """The function of its triggers."""
-        return sql.Identifier(SCHEMA, f"capture_{self.move}_{self.number}")
+    def capture(self, event: str) -> sql.Identifier:
+        """The function of its trigger for `event`."""
+        return sql.Identifier(SCHEMA, f"{event}_{self.move}_{self.number}")
 
     @property
     def drained(self) -> sql.Identifier:
@@ -132,6 +133,10 @@ class MovedTable:
         if self.placed.kind == "shared":
             return sql.SQL("true")
         return rows_with_tenant(self.graph, self.name, row=row)
+
+    def answer(self, row: str) -> sql.Composable:
+        """Both in one look: true for the tenant's row, false for another's, null for nobody's."""
+        return answer_where(self.graph, self.name, self.whose.has, row=row)
 
     def columns(self, row: str = "r") -> sql.Composable:
         """The columns that travel, of `row`."""
@@ -202,11 +207,6 @@ def _hashed(row: str, column: Column) -> sql.Composable:
     return sql.SQL('{} COLLATE "C"').format(name) if column.type.partition("(")[0] in _TEXTS else name
 
 
-def fence_of(move: int) -> sql.Identifier:
-    """The sequence that is the flag of the transfer of that number."""
-    return sql.Identifier(SCHEMA, f"fence_{move}")
-
-
 @dataclass(frozen=True)
 class Scope:
     """What transfer `move` moves from one shard to another; its tables parents first.
@@ -272,14 +272,14 @@ class Scope:
         )
 
     @property
-    def fence(self) -> sql.Identifier:
-        """The sequence that is the flag."""
-        return fence_of(self.move)
+    def fence(self) -> Fence:
+        """The one tenant's."""
+        return of_move(self.move)
 
     @property
-    def admission(self) -> sql.Identifier:
-        """The function that lets a writer of the tenant pass, or refuses it."""
-        return sql.Identifier(SCHEMA, f"pass_{self.move}")
+    def refused(self) -> sql.Identifier:
+        """The function that tells a writer of the tenant where to go."""
+        return sql.Identifier(SCHEMA, f"refuse_{self.move}")
 
     @property
     def copied(self) -> sql.Identifier:
