@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal, TypeAlias
 
@@ -100,7 +100,10 @@ class OwnedSequence:
 
 @dataclass(frozen=True)
 class Table:
-    """One table. `rows` is an estimate; `bytes` has its indexes and TOAST, and nothing of its partitions."""
+    """One table. `rows` is an estimate; `bytes` has its indexes and TOAST, and nothing of its partitions.
+
+    `image` is a SELECT that gives its rows in a database where it is not, or not in this shape.
+    """
 
     name: TableName
     columns: tuple[Column, ...] = ()
@@ -118,6 +121,7 @@ class Table:
     is_unlogged: bool = False
     rows: int = 0
     bytes: int = 0
+    image: sql.Composable | None = field(default=None, hash=False)
 
     @property
     def primary_key(self) -> tuple[Column, ...]:
@@ -128,6 +132,8 @@ class Table:
     @property
     def source(self) -> sql.Composable:
         """What to write after FROM: with ONLY, since tables that inherit from it have rows of their own."""
+        if self.image is not None:
+            return sql.SQL("({})").format(self.image)
         if self.storage == "partitioned":
             return self.name.identifier
         return sql.SQL("ONLY {}").format(self.name.identifier)

@@ -183,14 +183,15 @@ class MovedTable:
         Values that PostgreSQL takes for equal though they are not the same (numeric 1.0 and 1.00, -0.0, jsonb) are
         hashed by their text, as their types write it: that of a record, since a cast to text may leave something out.
         """
-        return _hash(row, self.table.columns)
+        return hash_of_columns(row, self.table.columns)
 
     def hash_of_key(self, row: str = "r") -> sql.Composable:
         """The same of its key alone."""
-        return _hash(row, self.key)
+        return hash_of_columns(row, self.key)
 
 
-def _hash(row: str, columns: tuple[Column, ...]) -> sql.Composable:
+def hash_of_columns(row: str, columns: tuple[Column, ...]) -> sql.Composable:
+    """A 64-bit hash of these columns of `row`; as `MovedTable.hash_of`."""
     parts = [_hashed(row, column) for column in columns if _is_hashed_as_it_is(column)]
     if written := [sql.Identifier(row, column.name) for column in columns if not _is_hashed_as_it_is(column)]:
         parts.append(sql.SQL('ROW({})::pg_catalog.text COLLATE "C"').format(sql.SQL(", ").join(written)))
