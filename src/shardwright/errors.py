@@ -630,6 +630,16 @@ class TenantExists(Refused):
 
 
 @dataclass(eq=False)
+class ClosedToNew(Refused):
+    """A new tenant was to be placed where none are placed: on a green shard before the switch, a blue one after it."""
+
+    tenant: str
+    reason: str
+    fact = "tenant {tenant!r} can't be placed: {reason}"
+    cure = "shardwright bluegreen status"
+
+
+@dataclass(eq=False)
 class ShardsSilent(Refused):
     """What was asked depends on all shards, and some gave no answer."""
 
@@ -662,6 +672,16 @@ class MoveUnderWay(Refused):
     cure = (
         "shardwright move status {tenant}; then: shardwright move finish {tenant}, or: shardwright move undo {tenant}"
     )
+
+
+@dataclass(eq=False)
+class ChangeUnderWay(Refused):
+    """The fleet has a blue-green change that is not at its end, and what was asked would break into it."""
+
+    action: str
+    run: int
+    fact = "{action}: blue-green change {run} is open"
+    cure = "shardwright bluegreen status; then: shardwright bluegreen finish, or: shardwright bluegreen undo"
 
 
 @dataclass(eq=False)
