@@ -434,6 +434,26 @@ class ShardNotConfigured(RoutingError):
     cure = "add [shards.{shard}] to {file}, and start the application again"
 
 
+@dataclass(eq=False)
+class GreenLags(RoutingError):
+    """The tenant's green shard is further behind than the caller allows, or nobody has said lately how far."""
+
+    lag: str
+    allowed: str
+    told: str
+    fact = "tenant {tenant!r} can't be read on its green shard: it {lag}, and {allowed} is allowed; last told {told}"
+    cure = 'read without reads="green", or allow more: max_lag; shardwright bluegreen status'
+
+
+@dataclass(eq=False)
+class NoGreen(RoutingError):
+    """The tenant has no green shard that could be read."""
+
+    reason: str
+    fact = "tenant {tenant!r} has no green shard to read on: {reason}"
+    cure = 'read without reads="green"; shardwright bluegreen status'
+
+
 # --- Alembic history --------------------------------------------------------------------------
 
 

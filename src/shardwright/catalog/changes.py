@@ -22,6 +22,11 @@ class Change:
     phase: str
 
     @property
+    def is_built(self) -> bool:
+        """Whether green has every tenant's rows, and is kept in step with blue, or has taken over."""
+        return self.phase in ("in_step", "switching", "switched")
+
+    @property
     def is_open(self) -> bool:
         """Whether it is not at its end."""
         return self.phase not in ("done", "undone")
@@ -35,6 +40,15 @@ class Lane:
     green: str
     behind: float | None
     told: float
+
+
+@dataclass(frozen=True)
+class Part:
+    """One tenant's part in a change: from which shard to which, and whether it was switched."""
+
+    blue: str
+    green: str
+    at_green: bool
 
 
 def newest_change(connection: psycopg.Connection[Any], shard_set: str) -> Change | None:
@@ -60,10 +74,10 @@ def lanes(connection: psycopg.Connection[Any], run: int) -> list[Lane]:
     return [Lane(*row) for row in connection.execute(_queries["lanes"], {"run": run})]
 
 
-def lane_of(connection: psycopg.Connection[Any], run: int, tenant: str) -> tuple[str, str] | None:
-    """The blue and the green shard of the tenant in that change; None where it has no part in it."""
-    row = connection.execute(_queries["lane_of"], {"run": run, "tenant": tenant}).fetchone()
-    return (row[0], row[1]) if row else None
+def part_of(connection: psycopg.Connection[Any], run: int, tenant: str) -> Part | None:
+    """The tenant's part in that change; None where it has none yet."""
+    row = connection.execute(_queries["part_of"], {"run": run, "tenant": tenant}).fetchone()
+    return Part(*row) if row else None
 
 
 def tenants_under_way(connection: psycopg.Connection[Any], shard_set: str) -> set[str]:

@@ -10,8 +10,8 @@ SELECT blue, green, lag_seconds, extract(epoch FROM clock_timestamp() - at)::flo
 FROM shardwright.bluegreen_lane
 WHERE run = %(run)s
 
--- name: lane_of
-SELECT blue, green FROM shardwright.bluegreen_tenant WHERE run = %(run)s AND tenant = %(tenant)s
+-- name: part_of
+SELECT blue, green, at_green FROM shardwright.bluegreen_tenant WHERE run = %(run)s AND tenant = %(tenant)s
 
 -- name: tenants_in
 SELECT tenant FROM shardwright.bluegreen_tenant WHERE run = %(run)s

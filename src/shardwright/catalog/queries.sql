@@ -53,9 +53,15 @@ UPDATE shardwright.shard
 SET takes_new = %(takes_new)s
 WHERE shard_set = %(shard_set)s AND name = ANY (%(names)s::text[]) AND takes_new <> %(takes_new)s
 
--- name: hold_open
--- Until the transaction's end nobody closes it: who closes a shard knows afterwards all tenants that it was given.
-SELECT takes_new FROM shardwright.shard WHERE shard_set = %(shard_set)s AND name = %(name)s FOR SHARE
+-- name: lock_placing
+-- No row lock: applications that place tenants may only read shards.
+SELECT pg_catalog.pg_advisory_xact_lock_shared(%(class)s, %(key)s)
+
+-- name: lock_closing
+SELECT pg_catalog.pg_advisory_xact_lock(%(class)s, %(key)s)
+
+-- name: shard_takes_new
+SELECT takes_new FROM shardwright.shard WHERE shard_set = %(shard_set)s AND name = %(name)s
 
 -- name: shards
 SELECT name, host, database, labels, added_at, retired_at

@@ -10,9 +10,12 @@ from typing import Any
 
 import psycopg
 
+from shardwright.pg.locks import CLASS
 from shardwright.pg.queries import load
 from shardwright.shard import Shard
 
+PLACING_LOCK = 4  # shared by whoever places a tenant, held alone by whoever opens or closes a shard
+_PLACING = {"class": CLASS, "key": PLACING_LOCK}
 _queries = load(__package__)
 
 
@@ -63,18 +66,22 @@ def takes_new(connection: psycopg.Connection[Any], shard_set: str) -> dict[str, 
     return dict(connection.execute(_queries["takes_new"], {"shard_set": shard_set}).fetchall())
 
 
-def set_takes_new(connection: psycopg.Connection[Any], shard_set: str, names: Collection[str], takes_new: bool) -> None:
+def set_takes_new(connection: psycopg.Connection[Any], shard_set: str, names: Collection[str], value: bool) -> None:
     """New tenants may be placed on these shards, or may not any more.
 
-    It waits for those who are placing one there: once it is committed, the directory has all that a closed shard has.
+    It waits for those who are placing one: once it is committed, the directory has every tenant that a closed shard
+    was given. Within the caller's transaction, if there is one.
     """
-    values = {"shard_set": shard_set, "names": list(names), "takes_new": takes_new}
-    connection.execute(_queries["set_takes_new"], values)
+    with connection.transaction():
+        connection.execute(_queries["lock_closing"], _PLACING)
+        values = {"shard_set": shard_set, "names": list(names), "takes_new": value}
+        connection.execute(_queries["set_takes_new"], values)
 
 
 def hold_open(connection: psycopg.Connection[Any], shard_set: str, name: str) -> bool | None:
     """Whether the shard takes new tenants, which stays so until the transaction's end; None where it is not known."""
-    row = connection.execute(_queries["hold_open"], {"shard_set": shard_set, "name": name}).fetchone()
+    connection.execute(_queries["lock_placing"], _PLACING)
+    row = connection.execute(_queries["shard_takes_new"], {"shard_set": shard_set, "name": name}).fetchone()
     return bool(row[0]) if row else None
 
 
