@@ -721,6 +721,16 @@ class NotSwitched(Refused):
 
 
 @dataclass(eq=False)
+class GreenNotPlaced(Refused):
+    """The tenants of a blue-green change can't be spread over the green shards as was asked."""
+
+    reason: str
+    help: str
+    fact = "{reason}"
+    cure = "{help}"
+
+
+@dataclass(eq=False)
 class NotDisposable(Refused):
     """A command that destroys data was given for a fleet that is not marked for it."""
 
