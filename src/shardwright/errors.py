@@ -731,6 +731,15 @@ class GreenNotPlaced(Refused):
 
 
 @dataclass(eq=False)
+class SequencesRefused(Refused):
+    """Sequences of the two sides of a blue-green change can't be kept from drawing the same numbers."""
+
+    findings: str
+    fact = "no sequence was changed: two shards could draw one number\n{findings}"
+    cure = "mend the sequences as said; shardwright bluegreen plan   shows them all"
+
+
+@dataclass(eq=False)
 class NotDisposable(Refused):
     """A command that destroys data was given for a fleet that is not marked for it."""
 
