@@ -119,7 +119,8 @@ def test_loads_follow_the_rows(shard: psycopg.Connection[Any]) -> None:
         "3": ("shard_0", 1),
     }
     size = shard.execute(
-        "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+        "SELECT sum(pg_total_relation_size(oid)) FROM pg_class"
+        " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
     ).fetchone()
     assert size is not None
     assert sum(load.bytes for load in loads.values()) == pytest.approx(float(size[0]), abs=3)

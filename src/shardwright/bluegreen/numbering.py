@@ -110,14 +110,15 @@ def deal(giving: Sequence[Given], receiving: Mapping[str, Numbers], *, ceiling: 
             for place, (name, each) in enumerate(receiving.items())
         )
         return Plan(starts, _rooms(giving, receiving, base, floor))
-    starts, rooms = [], []
+    paired: list[Start] = []
+    rooms: list[Room] = []
     for (partner, its), (name, own) in zip(zip(giving, kept, strict=True), receiving.items(), strict=True):
         alone = {name: _as_partner(own, its, by_range=_only_by_range(kept))}
         most = min(ceiling, alone[name].highest)
         base, floor = _leave_room([partner], alone, step=its.increment, ceiling=most, room=room)
-        starts.append(Start(name, alone[name], _first_above(floor, its.increment, its.next)))
+        paired.append(Start(name, alone[name], _first_above(floor, its.increment, its.next)))
         rooms += _rooms([partner], alone, base, floor)
-    return Plan(tuple(starts), tuple(rooms))
+    return Plan(tuple(paired), tuple(rooms))
 
 
 def keep(giving: Sequence[Given], receiving: Mapping[str, Numbers], *, ceiling: int, room: int | None = None) -> Plan:
@@ -126,7 +127,8 @@ def keep(giving: Sequence[Given], receiving: Mapping[str, Numbers], *, ceiling: 
     Of the giving shards those count that could meet a receiving one. Raises Refusal.
     """
     _require_ascending(giving, receiving)
-    starts, rooms = [], []
+    starts: list[Start] = []
+    rooms: list[Room] = []
     for name, own in receiving.items():
         met = [given for given in giving if not given.sequences or any(own.meets(each) for each in given.sequences)]
         most = min(ceiling, own.highest)

@@ -29,7 +29,7 @@ from shardwright.move.preflight.finding import Finding
 from shardwright.pg.connect import connect
 from shardwright.pg.queries import load
 from shardwright.pg.sequences import Sequence as Numbers
-from shardwright.pg.sequences import of_no_column, read_sequences
+from shardwright.pg.sequences import of_no_column, read_lasts, read_sequences
 from shardwright.pg.tables import Table, TableName, Tables, read_tables
 from shardwright.shard import Shard
 from shardwright.transfer.graph import PlacedTable, with_partitions
@@ -279,9 +279,7 @@ def _set(shard: Shard, starts: Sequence[Start], present: Mapping[TableName, Numb
 
 def _lasts(shard: Shard, wanted: set[TableName]) -> dict[TableName, int]:
     with connect(shard.url, application_name=_NAME, settings=_SETTINGS) as connection:
-        values = {"schemas": [each.schema for each in wanted], "names": [each.name for each in wanted]}
-        rows = connection.execute(_queries["lasts"], values).fetchall()
-        return {TableName(schema, name): last for schema, name, last in rows}
+        return read_lasts(connection, wanted)
 
 
 def _left_alone(shards: Sequence[Shard], limit: int) -> list[Finding]:

@@ -53,10 +53,9 @@ def read_sequences(
 
     Raises psycopg.Error.
     """
-    names = [table.name for table in tables]
-    values = {"schemas": [name.schema for name in names], "names": [name.name for name in names]}
+    rows = connection.execute(_queries["of_columns"], _named(table.name for table in tables)).fetchall()
     found = {}
-    for schema, table, column, space, name, *numbers in connection.execute(_queries["of_columns"], values).fetchall():
+    for schema, table, column, space, name, *numbers in rows:
         found[TableName(schema, table), column] = _sequence(connection, TableName(space, name), numbers)
     return found
 
@@ -67,7 +66,22 @@ def of_no_column(connection: psycopg.Connection[Any]) -> list[Sequence]:
     return [_sequence(connection, TableName(space, name), numbers) for space, name, *numbers in found]
 
 
+def read_lasts(connection: psycopg.Connection[Any], sequences: Iterable[TableName]) -> dict[TableName, int]:
+    """How far each of these sequences has come; one that is not there is left out. Raises psycopg.Error."""
+    found = connection.execute(_queries["which_are_there"], _named(sequences)).fetchall()
+    return {name: _position(connection, name)[0] for name in (TableName(*row) for row in found)}
+
+
+def _named(names: Iterable[TableName]) -> dict[str, list[str]]:
+    names = list(names)
+    return {"schemas": [each.schema for each in names], "names": [each.name for each in names]}
+
+
 def _sequence(connection: psycopg.Connection[Any], name: TableName, numbers: list[Any]) -> Sequence:
-    position = connection.execute(_queries["position"].format(sequence=name.identifier)).fetchone()
-    assert position is not None  # noqa: S101 a sequence has one row
-    return Sequence(name, *numbers, *position)
+    return Sequence(name, *numbers, *_position(connection, name))
+
+
+def _position(connection: psycopg.Connection[Any], name: TableName) -> tuple[int, bool]:
+    row = connection.execute(_queries["position"].format(sequence=name.identifier)).fetchone()
+    assert row is not None  # noqa: S101 a sequence has one row
+    return row[0], row[1]

@@ -39,3 +39,10 @@ ORDER BY 1, 2
 
 -- name: position
 SELECT last_value, is_called FROM {sequence}
+
+-- name: which_are_there
+SELECT space.nspname, class.relname
+FROM unnest(%(schemas)s::text[], %(names)s::text[]) AS chosen (schema, name)
+JOIN pg_catalog.pg_namespace AS space ON space.nspname = chosen.schema
+JOIN pg_catalog.pg_class AS class ON class.relnamespace = space.oid AND class.relname = chosen.name
+WHERE class.relkind = 'S'
