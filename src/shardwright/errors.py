@@ -761,6 +761,25 @@ class NotSwitched(Refused):
 
 
 @dataclass(eq=False)
+class GreenNotPlaced(Refused):
+    """The tenants of a blue-green change can't be spread over the green shards as was asked."""
+
+    reason: str
+    help: str
+    fact = "{reason}"
+    cure = "{help}"
+
+
+@dataclass(eq=False)
+class SequencesRefused(Refused):
+    """Sequences of the two sides of a blue-green change can't be kept from drawing the same numbers."""
+
+    findings: str
+    fact = "no sequence was changed: two shards could draw one number\n{findings}"
+    cure = "mend the sequences as said; shardwright bluegreen plan   shows them all"
+
+
+@dataclass(eq=False)
 class NotDisposable(Refused):
     """A command that destroys data was given for a fleet that is not marked for it."""
 
