@@ -319,7 +319,7 @@ def _capture(made: Shards, side: str = SOURCE, move: int = _MOVE) -> Iterator[No
         capture.register(
             connection, scope, side=side, is_open=side == SOURCE, gone_to=None, epoch=1, runner=0
         )  # fmt: skip
-        capture.install(connection, scope, context, timedelta(seconds=1))
+        capture.install(connection, scope, side, context, timedelta(seconds=1))
         yield
         capture.remove(connection, move, context, timedelta(seconds=1))
         capture.forget(connection, move)

@@ -129,7 +129,7 @@ class Shards:
         fleet = self.fleet.resolved
         with self.connect(SOURCE) as connection:
             tables = read_tables(connection)
-        return Scope(move, TENANT, table_graph(tables, require_tenants(fleet.config)))
+        return Scope.of_tenant(move, TENANT, table_graph(tables, require_tenants(fleet.config)))
 
     def sessions_of(self, name: str, move: int) -> Sessions:
         """The mover's sessions on that shard."""

@@ -52,7 +52,7 @@ class Bank:
                 project.sql(shard, statement)
         fleet = project.fleet().resolved
         with open_control(fleet.control, application_name="test") as control:
-            record_shards(control, fleet.shard_set, fleet.shards)
+            record_shards(control, fleet.shard_set, fleet.shards, fleet.green)
 
     def add(self, tenant: str, shard: str = "shard_0") -> None:
         """A tenant that is on that shard."""

@@ -87,6 +87,8 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer
 Url = Annotated[DatabaseUrl, BeforeValidator(parse_url)]
 Location = tuple[int | str, ...]
 Name = Annotated[str, StringConstraints(min_length=1)]
+ShardName = Annotated[str, StringConstraints(pattern=SHARD_NAME)]
+_Columns = Annotated[tuple[Name, ...], Field(strict=False, min_length=1)]
 
 
 class _Section(BaseModel):
@@ -98,7 +100,7 @@ class FleetSection(_Section):
 
     control: Annotated[DatabaseUrl | None, BeforeValidator(_parse_control)]
     migrations: Name = "migrations"
-    set: Annotated[str, StringConstraints(pattern=SHARD_NAME)] = "main"
+    set: ShardName = "main"
     environment: Environment = "production"
     seed: Annotated[str, StringConstraints(pattern=SEED)] | None = None
     version_table: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w$]{0,62}(\.[A-Za-z_][\w$]{0,62})?$")] = (
@@ -113,15 +115,20 @@ class ShardSection(_Section):
     labels: dict[str, str] = Field(default_factory=dict)
 
 
-class TenantsSection(_Section):
-    """[tenants]: how rows belong to tenants. Tables are named as `table`, `schema.table` or a pattern (`audit_*`)."""
+class GreenTenantsSection(_Section):
+    """[bluegreen.tenants]: how rows belong to tenants on the green shards, where that is not as on the blue ones."""
 
     root: Name
     key: Name
     keys: dict[Name, Name] = Field(default_factory=dict)
-    placement: Literal["least_loaded", "modulo"] = "least_loaded"
     shared: tuple[Name, ...] = Field(default=(), strict=False)
     ignored: tuple[Name, ...] = Field(default=(), strict=False)
+
+
+class TenantsSection(GreenTenantsSection):
+    """[tenants]: how rows belong to tenants. Tables are named as `table`, `schema.table` or a pattern (`audit_*`)."""
+
+    placement: Literal["least_loaded", "modulo"] = "least_loaded"
 
 
 class LimitsSection(_Section):
@@ -160,18 +167,39 @@ class LintSection(_Section):
     allow: tuple[Name, ...] = Field(default=(), strict=False)
 
 
+class ShapeSection(_Section):
+    """[bluegreen.tables.NAME], [bluegreen.back.NAME]: a table as the other side's rows make it.
+
+    `from` names the other side's tables in `select`, each with its columns that make this table's key, in its order.
+    """
+
+    select: Name
+    from_: Annotated[dict[Name, _Columns], Field(alias="from", min_length=1)]
+
+
+class BlueGreenSection(_Section):
+    """[bluegreen]: the shards that are built beside [shards], and what is to be on them."""
+
+    revision: Name = "head"
+    placement: Literal["pairs", "least_loaded", "modulo"] = "pairs"
+    shard_sections: dict[ShardName, ShardSection] = Field(alias="shards", min_length=1)
+    pins: dict[Name, Name] = Field(default_factory=dict)
+    tenants: GreenTenantsSection | None = None
+    tables: dict[Name, ShapeSection] = Field(default_factory=dict)
+    back: dict[Name, ShapeSection] = Field(default_factory=dict)
+
+
 class Config(_Section):
     """Everything shardwright.toml says, checked. Secrets are inside the URLs, which never print them."""
 
     fleet: FleetSection
-    shard_sections: dict[Annotated[str, StringConstraints(pattern=SHARD_NAME)], ShardSection] = Field(
-        default_factory=dict, alias="shards"
-    )
+    shard_sections: dict[ShardName, ShardSection] = Field(default_factory=dict, alias="shards")
     tenants: TenantsSection | None = None
     limits: LimitsSection = Field(default_factory=LimitsSection)
     runs: RunsSection = Field(default_factory=RunsSection)
     moves: MovesSection = Field(default_factory=MovesSection)
     lint: LintSection = Field(default_factory=LintSection)
+    bluegreen: BlueGreenSection | None = None
     _file: Path = PrivateAttr(default=Path(FILE_NAME))
 
     @property
@@ -192,7 +220,18 @@ class Config(_Section):
     @property
     def shards(self) -> tuple[Shard, ...]:
         """The shards it names, in the file's order; none where they are embedded."""
-        return tuple(Shard(name, section.url, section.labels) for name, section in self.shard_sections.items())
+        return _shards(self.shard_sections)
+
+    @property
+    def green(self) -> tuple[Shard, ...]:
+        """The shards of [bluegreen], in the file's order; none where there is no such section."""
+        return _shards(self.bluegreen.shard_sections) if self.bluegreen else ()
+
+    @property
+    def green_tenants(self) -> TenantsSection | None:
+        """How rows belong to tenants on the green shards: by [bluegreen.tenants], else as everywhere."""
+        own = self.bluegreen.tenants if self.bluegreen else None
+        return self.tenants.model_copy(update=dict(own)) if self.tenants and own else self.tenants
 
     @property
     def is_embedded(self) -> bool:
@@ -203,6 +242,10 @@ class Config(_Section):
     def is_disposable(self) -> bool:
         """Whether `environment` allows reset and dev."""
         return self.fleet.environment in DISPOSABLE
+
+
+def _shards(sections: Mapping[str, ShardSection]) -> tuple[Shard, ...]:
+    return tuple(Shard(name, section.url, section.labels) for name, section in sections.items())
 
 
 def find_file(explicit: Path | None = None, *, start: Path | None = None) -> Path:
@@ -277,7 +320,7 @@ def parse(text: str, file: Path) -> Config:
         unset = {problem.key for problem in problems}
         problems += [problem for problem in _explain(error, file) if problem.key not in unset]
     else:
-        problems += _duplicates(config, file)
+        problems += [*_duplicates(config, file), *_misnamed(config, file)]
     if problems:
         raise problems[0] if len(problems) == 1 else errors.ConfigErrors(file=str(file), problems=problems)
     assert config is not None  # noqa: S101 no problem means it was read
@@ -346,11 +389,14 @@ def _reason(kind: str, message: str, location: Location) -> str:
         return _PATTERNS[str(location[-1])]
     if kind in ("model_type", "dict_type") and location[-1:] == ("labels",):
         return 'labels are a table: labels = { region = "eu" }'
+    if kind == "dict_type" and location[-1:] == ("from",):
+        return 'from is a table: from = { users = ["id"] }'
+    if kind == "too_short" and location[-2:-1] == ("from",):
+        return "name the columns that make the key, at least one"
     if kind in ("model_type", "dict_type"):
         name = _key(location)
-        return (
-            f"it is a section, not a value: write [{f'{name}.NAME' if name == 'shards' else name}] and its keys below"
-        )
+        has_names = location[-1] in ("shards", "tables", "back")
+        return f"it is a section, not a value: write [{f'{name}.NAME' if has_names else name}] and its keys below"
     return _WORDS.get(kind) or message.removeprefix("Value error, ").replace("Input should be", "it should be")
 
 
@@ -366,10 +412,12 @@ _WORDS = {
     "int_type": "it should be a whole number, without quotes",
     "bool_type": "it should be true or false, without quotes",
     "tuple_type": 'it should be a list: ["one", "two"]',
+    "too_short": "it should not be empty",
 }
 _ADD = {
     "fleet": 'add [fleet], and in it control = "${CONTROL_URL}" (or "embedded")',
     "fleet.control": 'add control = "${CONTROL_URL}" (or "embedded") under [fleet]',
+    "bluegreen.shards": 'add a [bluegreen.shards.NAME] for each green shard, and in it url = "${GREEN_0_URL}"',
 }
 _SECTIONS: dict[str, type[_Section]] = {
     "fleet": FleetSection,
@@ -379,19 +427,33 @@ _SECTIONS: dict[str, type[_Section]] = {
     "runs": RunsSection,
     "moves": MovesSection,
     "lint": LintSection,
+    "bluegreen": BlueGreenSection,
+    "bluegreen.shards": ShardSection,
+    "bluegreen.tenants": GreenTenantsSection,
+    "bluegreen.tables": ShapeSection,
+    "bluegreen.back": ShapeSection,
 }
 
 
 def _names_at(location: Location) -> list[str]:
-    section = _SECTIONS.get(str(location[0])) if len(location) > 1 else None
-    return list(section.model_fields) if section else list(_SECTIONS)
+    """The keys of the section that `location` is in; where it is in none, the sections."""
+    for depth in (2, 1):
+        section = _SECTIONS.get(_key(location[:depth])) if len(location) > depth else None
+        if section is not None:
+            return _keys(section)
+    return [name for name in _SECTIONS if "." not in name]
+
+
+def _keys(section: type[_Section]) -> list[str]:
+    """Its keys as the file has them."""
+    return [field.alias or name for name, field in section.model_fields.items()]
 
 
 def _guess(location: Location) -> str:
     name = str(location[-1])
     close = difflib.get_close_matches(name, _names_at(location), n=1)
     if not close and len(location) == 1:  # a key above the first section
-        close = [f"{section}.{name}" for section, model in _SECTIONS.items() if name in model.model_fields]
+        close = [f"{section}.{name}" for section, model in _SECTIONS.items() if name in _keys(model)]
     return f"did you mean {close[0]}? " if close else ""
 
 
@@ -399,20 +461,43 @@ def _duplicates(config: Config, file: Path) -> Iterator[errors.ConfigError]:
     seen: dict[tuple[str, int, str], str] = {}
     if config.fleet.control is not None:
         seen[config.fleet.control.identity] = "fleet.control"
-    for shard in config.shards:
-        key = _key(("shards", shard.name, "url"))
+    keys = [_key(("shards", shard.name, "url")) for shard in config.shards]
+    keys += [_key(("bluegreen", "shards", shard.name, "url")) for shard in config.green]
+    for key, shard in zip(keys, config.shards + config.green, strict=True):
         other = seen.setdefault(shard.url.identity, key)
         if other != key:
             yield errors.DuplicateDatabase(file=str(file), key=key, other=other, database=shard.url.redacted)
 
 
+def _misnamed(config: Config, file: Path) -> Iterator[errors.ConfigError]:
+    """Green shards that are called as blue ones are, and pins to what is no green shard."""
+    green = [shard.name for shard in config.green]
+    for name in green:
+        if name in config.shard_sections:
+            reason = f"{_key(('shards', name))} has this name, and one catalog holds both"
+            yield errors.BadValue(file=str(file), key=_key(("bluegreen", "shards", name)), reason=reason)
+    for tenant, name in config.bluegreen.pins.items() if config.bluegreen else ():
+        if name not in green:
+            reason = f"{name!r} is no green shard; there are: {', '.join(green)}"
+            yield errors.BadValue(file=str(file), key=_key(("bluegreen", "pins", tenant)), reason=reason)
+
+
 @dataclass(frozen=True)
 class FleetConfig:
-    """A fleet with every URL known: what the rooms work with, wherever its shards come from."""
+    """A fleet with every URL known: what the rooms work with, wherever its shards come from.
+
+    `shards` are those that it is made of; `green` those that a blue-green change builds beside them.
+    """
 
     config: Config
     control: DatabaseUrl
     shards: tuple[Shard, ...]
+    green: tuple[Shard, ...] = ()
+
+    @property
+    def every(self) -> tuple[Shard, ...]:
+        """Its shards, and the green ones behind them."""
+        return self.shards + self.green
 
     @property
     def shard_set(self) -> str:

@@ -434,6 +434,26 @@ class ShardNotConfigured(RoutingError):
     cure = "add [shards.{shard}] to {file}, and start the application again"
 
 
+@dataclass(eq=False)
+class GreenLags(RoutingError):
+    """The tenant's green shard is further behind than the caller allows, or nobody has said lately how far."""
+
+    lag: str
+    allowed: str
+    told: str
+    fact = "tenant {tenant!r} can't be read on its green shard: it {lag}, and {allowed} is allowed; last told {told}"
+    cure = 'read without reads="green", or allow more: max_lag; shardwright bluegreen status'
+
+
+@dataclass(eq=False)
+class NoGreen(RoutingError):
+    """The tenant has no green shard that could be read."""
+
+    reason: str
+    fact = "tenant {tenant!r} has no green shard to read on: {reason}"
+    cure = 'read without reads="green"; shardwright bluegreen status'
+
+
 # --- Alembic history --------------------------------------------------------------------------
 
 
@@ -630,6 +650,16 @@ class TenantExists(Refused):
 
 
 @dataclass(eq=False)
+class ClosedToNew(Refused):
+    """A new tenant was to be placed where none are placed: on a green shard before the switch, a blue one after it."""
+
+    tenant: str
+    reason: str
+    fact = "tenant {tenant!r} can't be placed: {reason}"
+    cure = "shardwright bluegreen status"
+
+
+@dataclass(eq=False)
 class ShardsSilent(Refused):
     """What was asked depends on all shards, and some gave no answer."""
 
@@ -662,6 +692,16 @@ class MoveUnderWay(Refused):
     cure = (
         "shardwright move status {tenant}; then: shardwright move finish {tenant}, or: shardwright move undo {tenant}"
     )
+
+
+@dataclass(eq=False)
+class ChangeUnderWay(Refused):
+    """The fleet has a blue-green change that is not at its end, and what was asked would break into it."""
+
+    action: str
+    run: int
+    fact = "{action}: blue-green change {run} is open"
+    cure = "shardwright bluegreen status; then: shardwright bluegreen finish, or: shardwright bluegreen undo"
 
 
 @dataclass(eq=False)
@@ -718,6 +758,25 @@ class NotSwitched(Refused):
         "shardwright move status {tenant}; once it is switched: shardwright move finish {tenant}, or: "
         "shardwright move undo {tenant}"
     )
+
+
+@dataclass(eq=False)
+class GreenNotPlaced(Refused):
+    """The tenants of a blue-green change can't be spread over the green shards as was asked."""
+
+    reason: str
+    help: str
+    fact = "{reason}"
+    cure = "{help}"
+
+
+@dataclass(eq=False)
+class SequencesRefused(Refused):
+    """Sequences of the two sides of a blue-green change can't be kept from drawing the same numbers."""
+
+    findings: str
+    fact = "no sequence was changed: two shards could draw one number\n{findings}"
+    cure = "mend the sequences as said; shardwright bluegreen plan   shows them all"
 
 
 @dataclass(eq=False)

@@ -1,1 +1,1 @@
-"""A new shard set beside the old one, and a switch nobody notices."""
+"""A new shard set beside the old one, kept in step with it; the switch, and the way back."""

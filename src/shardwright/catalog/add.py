@@ -37,7 +37,7 @@ def plan_add(config: Config, name: str, url: str, labels: dict[str, str]) -> New
     Raises UsageError for a password in plain text or a name that is taken, ConfigError where the outcome would not
     be valid.
     """
-    if any(shard.name == name for shard in config.shards):
+    if any(shard.name == name for shard in config.shards + config.green):
         raise errors.UsageError(reason=f"{config.file} has a shard {name} already", help="shardwright shards")
     if _holds_password(url):
         variable = f"{re.sub(r'[^A-Z0-9]', '_', name.upper())}_URL"

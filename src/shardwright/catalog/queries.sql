@@ -29,12 +29,14 @@ INSERT INTO shardwright.schema_version (version, name) VALUES (%(version)s, %(na
 INSERT INTO shardwright.shard_set (name) VALUES (%(shard_set)s) ON CONFLICT DO NOTHING
 
 -- name: record_shards
-INSERT INTO shardwright.shard (shard_set, name, host, database, labels)
-SELECT %(shard_set)s, shard.name, shard.host, shard.database, shard.labels::jsonb
-FROM unnest(%(names)s::text[], %(hosts)s::text[], %(databases)s::text[], %(labels)s::text[])
-     AS shard (name, host, database, labels)
+-- Whether a shard takes new tenants is said when it is new, or comes back as one of the set's own.
+INSERT INTO shardwright.shard (shard_set, name, host, database, labels, takes_new)
+SELECT %(shard_set)s, shard.name, shard.host, shard.database, shard.labels::jsonb, shard.takes_new
+FROM unnest(%(names)s::text[], %(hosts)s::text[], %(databases)s::text[], %(labels)s::text[], %(takes_new)s::boolean[])
+     AS shard (name, host, database, labels, takes_new)
 ON CONFLICT (shard_set, name) DO UPDATE
-SET host = excluded.host, database = excluded.database, labels = excluded.labels, retired_at = NULL
+SET host = excluded.host, database = excluded.database, labels = excluded.labels, retired_at = NULL,
+    takes_new = shard.takes_new OR (shard.retired_at IS NOT NULL AND excluded.takes_new)
 WHERE (shard.host, shard.database, shard.labels, shard.retired_at)
       IS DISTINCT FROM (excluded.host, excluded.database, excluded.labels, NULL)
 
@@ -42,6 +44,24 @@ WHERE (shard.host, shard.database, shard.labels, shard.retired_at)
 UPDATE shardwright.shard
 SET retired_at = now()
 WHERE shard_set = %(shard_set)s AND retired_at IS NULL AND name <> ALL (%(names)s::text[])
+
+-- name: takes_new
+SELECT name, takes_new FROM shardwright.shard WHERE shard_set = %(shard_set)s
+
+-- name: set_takes_new
+UPDATE shardwright.shard
+SET takes_new = %(takes_new)s
+WHERE shard_set = %(shard_set)s AND name = ANY (%(names)s::text[]) AND takes_new <> %(takes_new)s
+
+-- name: lock_placing
+-- No row lock: applications that place tenants may only read shards.
+SELECT pg_catalog.pg_advisory_xact_lock_shared(%(class)s, %(key)s)
+
+-- name: lock_closing
+SELECT pg_catalog.pg_advisory_xact_lock(%(class)s, %(key)s)
+
+-- name: shard_takes_new
+SELECT takes_new FROM shardwright.shard WHERE shard_set = %(shard_set)s AND name = %(name)s
 
 -- name: shards
 SELECT name, host, database, labels, added_at, retired_at

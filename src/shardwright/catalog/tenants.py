@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,18 +10,19 @@ from typing import Any
 import psycopg
 
 from shardwright import errors
-from shardwright.catalog import placement
+from shardwright.catalog import changes, placement
 from shardwright.catalog.ask import ask_each
 from shardwright.catalog.comparison import Comparison, Workbench
 from shardwright.catalog.control import beside_control, open_control, read_control, unavailable
 from shardwright.catalog.placement import Placement
 from shardwright.catalog.roots import Root, Sighting, ask_root, look_for, read_ids
-from shardwright.catalog.store import record_shards
+from shardwright.catalog.store import hold_open, record_shards, takes_new
 from shardwright.config import Config, FleetConfig, TenantsSection, format_duration
 from shardwright.pg.faults import Fault
 from shardwright.shard import Shard
 
 _NAME = "shardwright tenants"
+_SYNC = "the directory can't be taken from the shards, where tenants are on two of them"
 Moving = Callable[[psycopg.Connection[Any], datetime], Collection[str]]
 
 
@@ -140,22 +141,22 @@ def plan_add(fleet: FleetConfig, tenant: str, *, shard: str | None) -> tuple[str
         present = placement.find(control, fleet.shard_set, spelling) if control else None
         if present is not None:
             raise _is_placed(present)
-        return spelling, shard or _choose(fleet, spelling, placement.loads(control, fleet.shard_set) if control else {})
+        return spelling, _choose(fleet, control, spelling, shard)
 
 
 def add_tenant(fleet: FleetConfig, tenant: str, *, shard: str | None, changed_by: str) -> Placement:
     """The directory has a shard for `tenant`, whose row in the root table is still to come.
 
     Of those who add it at once one wins, and all are given the same placement. Raises TenantExists where it had a
-    placement before or is on a shard, ShardsSilent where a shard can't be asked, NoSuchShard, NoTenants, BadTenantId.
+    placement before or is on a shard, ShardsSilent where a shard can't be asked, ClosedToNew, NoSuchShard, NoTenants,
+    BadTenantId.
     """
     _require_addable(fleet, tenant, shard)
     with open_control(fleet.control, application_name=_NAME) as control:
         began = placement.moment(control)
         spelling = _require_absent(fleet, tenant, shard)
-        record_shards(control, fleet.shard_set, fleet.shards)
-        chosen = shard or _choose(fleet, spelling, placement.loads(control, fleet.shard_set))
-        present, is_ours = placement.place(control, fleet.shard_set, spelling, chosen, changed_by=changed_by)
+        record_shards(control, fleet.shard_set, fleet.shards, fleet.green)
+        present, is_ours = _place(fleet, control, spelling, shard, changed_by=changed_by)
     if not is_ours and (present.changed_at < began or shard not in (None, present.shard)):
         raise _is_placed(present)
     return present
@@ -165,7 +166,7 @@ def place_tenant(fleet: FleetConfig, tenant: str, *, changed_by: str) -> Placeme
     """The directory has a shard for `tenant`, by `tenants.placement` if it had none; no shard is asked.
 
     Safe to repeat, and for several at once: all are given the same placement. For whoever makes the tenant's id, and so
-    knows that no shard can have it. Raises NoTenants, NoShards, BadTenantId, ControlUnavailable.
+    knows that no shard can have it. Raises NoTenants, NoShards, ClosedToNew, BadTenantId, ControlUnavailable.
     """
     require_tenants(fleet.config)
     placement.require_id(tenant)
@@ -173,12 +174,7 @@ def place_tenant(fleet: FleetConfig, tenant: str, *, changed_by: str) -> Placeme
     with open_control(fleet.control, application_name=_NAME) as control:
         if present := placement.find(control, fleet.shard_set, tenant):
             return present
-        chosen = _choose(fleet, tenant, placement.loads(control, fleet.shard_set))
-        try:
-            return placement.place(control, fleet.shard_set, tenant, chosen, changed_by=changed_by)[0]
-        except psycopg.errors.ForeignKeyViolation:  # the catalog has not seen this shard yet
-            record_shards(control, fleet.shard_set, fleet.shards)
-            return placement.place(control, fleet.shard_set, tenant, chosen, changed_by=changed_by)[0]
+        return _place(fleet, control, tenant, None, changed_by=changed_by)[0]
 
 
 def _require_addable(fleet: FleetConfig, tenant: str, shard: str | None) -> None:
@@ -206,20 +202,46 @@ def _is_placed(present: Placement) -> errors.TenantExists:
     return errors.TenantExists(tenant=present.tenant, where=where, help="shardwright tenants locate ID")
 
 
-def _choose(fleet: FleetConfig, tenant: str, load_of: Mapping[str, int]) -> str:
-    policy = require_tenants(fleet.config).placement
-    return placement.choose(tenant, (shard.name for shard in fleet.shards), policy, load_of)
+def _place(
+    fleet: FleetConfig, control: psycopg.Connection[Any], tenant: str, shard: str | None, *, changed_by: str
+) -> tuple[Placement, bool]:
+    """On `shard`, or by the policy; on none that was closed to new tenants before this is committed."""
+    while True:
+        chosen = _choose(fleet, control, tenant, shard)
+        with control.transaction():
+            if is_open := hold_open(control, fleet.shard_set, chosen):
+                return placement.place(control, fleet.shard_set, tenant, chosen, changed_by=changed_by)
+        if is_open is None:  # the catalog has not seen this shard yet
+            record_shards(control, fleet.shard_set, fleet.shards, fleet.green)
+
+
+def _choose(fleet: FleetConfig, control: psycopg.Connection[Any] | None, tenant: str, shard: str | None) -> str:
+    """`shard`, or by the policy one of those that take new tenants. Raises ClosedToNew."""
+    are_open = {each.name: each in fleet.shards for each in fleet.every}
+    if control is not None:
+        are_open |= {name: is_open for name, is_open in takes_new(control, fleet.shard_set).items() if name in are_open}
+    if shard is not None and are_open[shard]:
+        return shard
+    if shard is not None or not any(are_open.values()):
+        reason = f"{shard} takes no new tenants" if shard else f"no shard of {fleet.shard_set} takes new tenants"
+        raise errors.ClosedToNew(tenant=tenant, reason=reason)
+    load_of = placement.loads(control, fleet.shard_set) if control else {}
+    names = (name for name, is_open in are_open.items() if is_open)
+    return placement.choose(tenant, names, require_tenants(fleet.config).placement, load_of)
 
 
 def require_shard(fleet: FleetConfig, name: str) -> None:
-    """Raises NoSuchShard where the fleet has none of exactly that name."""
-    if all(shard.name != name for shard in fleet.select(None)):
+    """Raises NoSuchShard where the fleet has none of exactly that name, green ones included."""
+    if all(shard.name != name for shard in (*fleet.select(None), *fleet.green)):
         fleet.select(name)  # names those there are, unless it is a pattern
         raise errors.UsageError(reason=f"--shard takes one shard's name, not {name!r}", help="shardwright shards")
 
 
 def plan_sync(fleet: FleetConfig, *, accept: bool, forget: bool, moving: Moving = _nobody) -> Sync:
-    """What `sync` would do; changes nothing. Raises NoTenants, NoShards, ControlUnavailable."""
+    """What `sync` would do; changes nothing. Raises NoTenants, NoShards, ChangeUnderWay, ControlUnavailable."""
+    with read_control(fleet.control, application_name=_NAME) as control:
+        if control is not None:
+            changes.require_none_open(control, fleet.shard_set, _SYNC)
     found = verify(fleet, moving=moving)
     accepted, forgotten = found.elsewhere.count if accept else 0, found.missing.count if forget else 0
     return Sync(found, found.unplaced.count, accepted, forgotten)
@@ -240,11 +262,12 @@ def sync(fleet: FleetConfig, *, accept: bool, forget: bool, changed_by: str, mov
 
     With `accept` also those that are on another shard than it said, with `forget` none of those that are on no shard.
     Whatever has changed in the directory since the shards were asked stands. Raises NoTenants, NoShards,
-    ControlUnavailable.
+    ChangeUnderWay, ControlUnavailable.
     """
     require_tenants(fleet.config)
     with open_control(fleet.control, application_name=_NAME) as control:
-        record_shards(control, fleet.shard_set, fleet.shards)
+        changes.require_none_open(control, fleet.shard_set, _SYNC)
+        record_shards(control, fleet.shard_set, fleet.shards, fleet.green)
         found = _compare(control, fleet, has_directory=True, moving=moving)
         with control.transaction():
             return Sync(
@@ -262,24 +285,31 @@ def _compare(
     limit = format_duration(fleet.config.limits.statement_timeout)
     bench = Workbench(control, statement_timeout=limit)
     began = placement.moment(control)
-    if has_directory:
-        placement.copy_directory(control, fleet.shard_set)
-    unread = _read_all(fleet, bench, limit)
-    return bench.compare(unread, moving(control, began) if has_directory else ())
+    if not has_directory:
+        return bench.compare(_read_all(fleet, bench, fleet.select(None), limit))
+    placement.copy_directory(control, fleet.shard_set)
+    loads = placement.loads(control, fleet.shard_set) if fleet.green else {}
+    # A green shard without any placement is being built, and need not be there yet.
+    shards = [*fleet.select(None), *(shard for shard in fleet.green if shard.name in loads)]
+    unread = _read_all(fleet, bench, shards, limit)
+    return bench.compare(unread, {*moving(control, began), *changes.tenants_under_way(control, fleet.shard_set)})
 
 
-def _read_all(fleet: FleetConfig, bench: Workbench, limit: str) -> dict[str, Fault]:
-    """Every tenant of every shard lies on the bench; gives the shards that could not be read."""
-    root = require_tenants(fleet.config).root
+def _read_all(fleet: FleetConfig, bench: Workbench, shards: Sequence[Shard], limit: str) -> dict[str, Fault]:
+    """Every tenant of these shards lies on the bench; gives the shards that could not be read."""
+    section = require_tenants(fleet.config)
+    green = fleet.config.green_tenants or section
 
     def read(shard: Shard) -> Fault | None:
+        root = (green if shard in fleet.green else section).root
+
         def lay_down(connection: psycopg.Connection[Any], table: Root) -> None:
             for page in read_ids(connection, table, shard.name):
                 _load(fleet, bench, page)
 
         return ask_root(shard, root, lay_down, statement_timeout=limit)
 
-    answers = ask_each(fleet.select(None), read, connections_per_host=fleet.config.limits.connections_per_host)
+    answers = ask_each(shards, read, connections_per_host=fleet.config.limits.connections_per_host)
     return {name: fault for name, fault in answers.items() if fault is not None}
 
 

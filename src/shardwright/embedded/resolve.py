@@ -19,18 +19,18 @@ def resolve(config: Config) -> FleetConfig:
     start.
     """
     if config.fleet.control is not None:
-        return FleetConfig(config, config.fleet.control, config.shards)
+        return FleetConfig(config, config.fleet.control, config.shards, config.green)
     if (control := control_cluster(config)) is not None:
         if control.directory.exists() and not control.is_running():
             control.start()
-        return FleetConfig(config, DatabaseUrl.parse(control.url(CONTROL_DATABASE)), config.shards)
+        return FleetConfig(config, DatabaseUrl.parse(control.url(CONTROL_DATABASE)), config.shards, config.green)
     local = LocalFleet.load(state_directory(config.project))
     if local is None:
         raise errors.NoLocalFleet(file=str(config.file))
     if not local.is_running():
         local.start()
     embedded = tuple(Shard(name, DatabaseUrl.parse(url), {}) for name, url in local.shard_urls.items())
-    return FleetConfig(config, DatabaseUrl.parse(local.control_url), config.shards or embedded)
+    return FleetConfig(config, DatabaseUrl.parse(local.control_url), config.shards or embedded, config.green)
 
 
 def control_cluster(config: Config) -> Cluster | None:

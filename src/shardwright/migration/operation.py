@@ -247,7 +247,7 @@ def operation(
         if not locks.acquire(control, key):
             who = _describe(ledger.running(), locks.holder(control, key))
             raise errors.RolloutUnderWay(shard_set=fleet.shard_set, holder=who)
-        record_shards(control, fleet.shard_set, fleet.shards)
+        record_shards(control, fleet.shard_set, fleet.shards, fleet.green)
         stop = stop or StopRequest()
         found = settle_left_over(fleet, ledger, stop=stop, on_event=on_event)
         op = Operation(

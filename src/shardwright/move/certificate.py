@@ -52,7 +52,7 @@ def make(way: Way) -> Certificate:
     """Both sides compared after the switch, before anything was drained back. Raises psycopg.Error, NotSwitched."""
     total = len(way.scope.tables)
     with way.source.open() as frozen, way.target.open() as living:
-        if fence.is_open(frozen, way.scope):
+        if fence.is_open(frozen, way.scope.fence):
             raise errors.NotSwitched(tenant=way.tenant, asked="verify", phase="moving")
         with snapshot(living):
             found = compare_frozen(
@@ -79,7 +79,7 @@ def require(way: Way, move: Move) -> None:
     if move.phase != "switched" or known is None or not known["equal"]:
         raise errors.RowsDiffer(run=move.run, differences="there is no certificate that they are equal")
     with way.source.open() as frozen:
-        if fence.is_open(frozen, way.scope):
+        if fence.is_open(frozen, way.scope.fence):
             raise errors.RowsDiffer(run=move.run, differences=f"{way.source.shard.name} takes the tenant's writes")
         present = {proof.table: proof.as_dict() for proof in prove(frozen, way.scope)}
     if changed := [each["table"] for each in known["frozen"] if present.get(each["table"]) != each]:

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 
 from shardwright import errors
+from shardwright.catalog.changes import require_none_open
 from shardwright.catalog.control import open_control, read_control
 from shardwright.catalog.placement import Placement, find
 from shardwright.catalog.tenants import require_tenants
@@ -26,6 +27,7 @@ from shardwright.runs.board import Board
 from shardwright.shard import Shard
 
 _NAME = "shardwright move"
+_MOVE = "no tenant can be moved by itself"
 _MOST = 20  # of the errors in a refusal; `move plan` has all
 
 
@@ -91,7 +93,8 @@ class MovePlan:
 def plan_move(fleet: FleetConfig, tenant: str, options: MoveOptions) -> MovePlan:
     """What a move of `tenant` would do; changes nothing.
 
-    Raises NoSuchTenant, NoSuchShard, NoTenants, MoveUnderWay, ShardsSilent, UsageError where it is there already.
+    Raises NoSuchTenant, NoSuchShard, NoTenants, MoveUnderWay, ChangeUnderWay, ShardsSilent, UsageError where it is
+    there already.
     """
     require_tenants(fleet.config)
     placement = _placement(fleet, tenant)
@@ -135,10 +138,14 @@ def _estimate(ground: Ground) -> Estimate | None:
 
 
 def start_move(fleet: FleetConfig, plan: MovePlan) -> int:
-    """The move is in the queue; gives its run's number. Raises MoveRefused, MoveUnderWay, ControlUnavailable."""
+    """The move is in the queue; gives its run's number.
+
+    Raises MoveRefused, MoveUnderWay, ChangeUnderWay, ControlUnavailable.
+    """
     require_sound(plan)
     throttle = {"bytes_per_second": plan.options.bytes_per_second} if plan.options.bytes_per_second else {}
     with open_control(fleet.control, application_name=_NAME) as control, control.transaction():
+        require_none_open(control, fleet.shard_set, _MOVE)
         run = Board(control, fleet.shard_set).create(
             KIND, plan.as_data(fleet), target=f"{plan.tenant} to {plan.target}", hosts=plan.hosts
         )
@@ -151,6 +158,7 @@ def _placement(fleet: FleetConfig, tenant: str) -> Placement:
         found = find(control, fleet.shard_set, tenant) if control else None
         if control is None or found is None:
             raise errors.NoSuchTenant(tenant=tenant)
+        require_none_open(control, fleet.shard_set, _MOVE)
         present = Moves(control, fleet.shard_set).of_tenant(tenant)
     if present is not None and present.is_open:
         raise errors.MoveUnderWay(tenant=tenant, run=present.run)

@@ -54,7 +54,7 @@ def begin_capture(context: StepContext) -> Result:
             capture.register(connection, way.scope, runner=context.runner, **values)
         sessions.take_over()
         with sessions.open() as connection:
-            capture.install(connection, way.scope, context, way.patience)
+            capture.install(connection, way.scope, values["side"], context, way.patience)
     return {"closed_at": _close_early(way)} if way.offline else {}
 
 
@@ -65,16 +65,16 @@ def _close_early(way: Way) -> float:
         way.context.raise_if_stopped()
         tries += 1
         with way.source.open() as connection, way.source.open() as watch:
-            if fence.lock(connection, way.scope, LOCK_PATIENCE):
-                fence.close_for_writes(connection, way.scope)
+            if fence.lock(connection, way.scope.fence, LOCK_PATIENCE):
+                fence.close_for_writes(connection, way.scope.fence)
                 closed_at = time.time()
-                fence.unlock(connection, way.scope)
+                fence.unlock(connection, way.scope.fence)
                 with snapshot(watch) as taken:
                     pass
                 forget_drained(watch, way.scope.tables, taken)
                 return closed_at
             if tries % _TELL_AFTER == 1:
-                holders = ", ".join(map(str, fence.holders(watch, way.scope)))
+                holders = ", ".join(map(str, fence.holders(watch, way.scope.fence)))
                 way.context.tell(f"waits for the tenant's writers to end: {holders}")
         way.context.rest(retry.pause(min(tries, 4)).total_seconds())
 
@@ -131,7 +131,7 @@ def undo_copy(context: StepContext) -> None:
 
 def _clear(way: Way, sessions: Sessions) -> int:
     with sessions.open() as connection:
-        if fence.is_open(connection, way.scope):
+        if fence.is_open(connection, way.scope.fence):
             raise AssertionError(f"{sessions.shard.name} takes the tenant's writes: its rows are not deleted")
         write_silently(connection)
         return clear(connection, way.scope, way.context)
@@ -245,7 +245,7 @@ def _takes_writes(way: Way) -> bool:
     """Whether either shard is known to take the tenant's writes."""
     try:
         with way.source.open() as here, way.target.open() as there:
-            return fence.is_open(here, way.scope) or fence.is_open(there, way.scope)
+            return fence.is_open(here, way.scope.fence) or fence.is_open(there, way.scope.fence)
     except psycopg.OperationalError:
         return False
 
@@ -279,16 +279,16 @@ def _switch_home(context: StepContext) -> None:
 def _open_again(way: Way) -> None:
     """A mover may have died with the source's flag closed, and the target's is."""
     with way.source.open() as here, way.target.open() as there:
-        if fence.is_open(there, way.scope):
+        if fence.is_open(there, way.scope.fence):
             raise AssertionError(f"{way.target.shard.name} takes the tenant's writes, though the move is not switched")
-        if not fence.is_open(here, way.scope):
-            fence.open_for_writes(here, way.scope)
+        if not fence.is_open(here, way.scope.fence):
+            fence.open_for_writes(here, way.scope.fence)
 
 
 def _was_never_opened(way: Way) -> bool:
     """Whether the target has taken no write of the tenant yet, though the placement says that it does."""
     with way.target.open() as connection:
-        return not fence.is_open(connection, way.scope) and fence.epoch(connection, way.scope) == way.epoch
+        return not fence.is_open(connection, way.scope.fence) and fence.epoch(connection, way.scope.fence) == way.epoch
 
 
 def _switch(

@@ -123,7 +123,7 @@ def _fences(connection: psycopg.Connection[Any], shard: Shard, moves: list[Move]
             fact = f"tenant {tenant!r}: what move {run} has made there is still there, and the move is over"
             yield Odd(shard.name, fact, f"shardwright runs show {run}")
             continue
-        is_open, should_be = fence.is_open_in(connection, run), _TAKES_WRITES[move.phase] == side
+        is_open, should_be = fence.is_open(connection, fence.of_move(run)), _TAKES_WRITES[move.phase] == side
         if is_open != should_be:
             states = {True: "takes writes", False: "refuses writes"}
             fact = f"tenant {tenant!r}: the shard {states[is_open]}, and move {run} is {move.phase}"

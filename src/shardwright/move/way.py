@@ -75,7 +75,7 @@ class Way:
     @cached_property
     def scope(self) -> Scope:
         """What is moved, as the source's catalogs have it now."""
-        return Scope(self.context.run, self.tenant, self._graph)
+        return Scope.of_tenant(self.context.run, self.tenant, self._graph)
 
     @cached_property
     def _graph(self) -> TableGraph:

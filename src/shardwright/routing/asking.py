@@ -1,10 +1,11 @@
-"""Asks the catalog where a tenant is, over one connection that is kept."""
+"""Asks the catalog over one connection that is kept."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -16,6 +17,7 @@ from shardwright.dsn import DatabaseUrl
 from shardwright.routing.known import Place
 
 NAME = "shardwright routing"
+T = TypeVar("T")
 # Callers wait behind a question: a control database that has fallen silent is given up in seconds, not in a minute.
 IMPATIENT = {
     "keepalives_idle": "10",
@@ -32,23 +34,31 @@ def impatient(control: DatabaseUrl) -> DatabaseUrl:
 
 
 class Asker:
-    """One question at a time; the connection is made by the first, and anew where it broke."""
+    """One question at a time; the connection is made by the first, and anew where it broke.
 
-    def __init__(self, fleet: FleetConfig) -> None:
+    `since`: the file of the control schema that has what is asked for.
+    """
+
+    def __init__(self, fleet: FleetConfig, *, since: int) -> None:
         self._fleet = fleet
+        self._since = since
         self._stack = ExitStack()
         self._control: psycopg.Connection[Any] | None = None
 
     def ask(self, tenant: str) -> Place | None:
         """Where the directory has `tenant`; None where it has not. Raises BadTenantId, ControlError."""
         placement.require_id(tenant)
+        return self.put(lambda control: self._find(control, tenant))
+
+    def put(self, question: Callable[[psycopg.Connection[Any]], T]) -> T | None:
+        """What `question` finds; None where there is no catalog. Raises ControlError."""
         if self._control is not None:
             try:
-                return self._find(self._control, tenant)
+                return question(self._control)
             except psycopg.Error:  # it was ended while it lay idle, perhaps; a new one tells
                 self.close()
         self._control = self._open()
-        return self._find_or_close(self._control, tenant) if self._control is not None else None
+        return self._put_or_close(question, self._control) if self._control is not None else None
 
     def close(self) -> None:
         """The connection is closed; a later question makes another."""
@@ -58,15 +68,15 @@ class Asker:
             stack.close()
 
     def _open(self) -> psycopg.Connection[Any] | None:
-        opened = read_control(self._fleet.control, application_name=NAME, since=placement.SINCE)
+        opened = read_control(self._fleet.control, application_name=NAME, since=self._since)
         control = self._stack.enter_context(opened)
         if control is None:
             self.close()  # a schema that is made later is to be seen
         return control
 
-    def _find_or_close(self, control: psycopg.Connection[Any], tenant: str) -> Place | None:
+    def _put_or_close(self, question: Callable[[psycopg.Connection[Any]], T], control: psycopg.Connection[Any]) -> T:
         try:
-            return self._find(control, tenant)
+            return question(control)
         except psycopg.Error as error:
             self.close()
             raise unavailable(self._fleet.control, error) from error

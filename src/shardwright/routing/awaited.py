@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -16,7 +17,7 @@ from shardwright.catalog.placement import Placement
 from shardwright.config import Config
 from shardwright.routing.attempt import Attempt
 from shardwright.routing.engines import Engines, make_async_engine
-from shardwright.routing.face import Face, TenantId
+from shardwright.routing.face import NO_OPTIONS, READS_ONLY, Face, Reads, TenantId, allowed_lag
 from shardwright.routing.following import Following
 from shardwright.routing.presence import look_for_fence
 from shardwright.shard import Shard
@@ -67,12 +68,26 @@ class AsyncTenants(Face):
             await asyncio.sleep(pause)
 
     @asynccontextmanager
-    async def session(self, tenant: TenantId, *, strict: bool = False) -> AsyncIterator[AsyncSession]:
+    async def session(
+        self,
+        tenant: TenantId,
+        *,
+        strict: bool = False,
+        reads: Reads = None,
+        max_lag: timedelta | str | None = None,
+    ) -> AsyncIterator[AsyncSession]:
         """A session on the tenant's shard; see Tenants.session."""
-        following = self._follow(tenant)
+        following, allowed = self._follow(tenant), allowed_lag(reads, max_lag)
+        options = READS_ONLY if reads else NO_OPTIONS
+        if allowed is not None:
+            green = await self._apart(self._guide.green, following.tenant, allowed)
+            if green is not None:
+                async with self._open(Attempt(self._guide, following.tenant, green), options) as session:
+                    yield session
+                return
         while True:
             attempt = await self._next(following)
-            async with self._open(attempt) as session:
+            async with self._open(attempt, options) as session:
                 refusal = await session.run_sync(look_for_fence, following.tenant) if strict else None
                 if refusal is None:
                     with attempt:
@@ -116,8 +131,8 @@ class AsyncTenants(Face):
         """What `function` gives, called in the thread for what waits."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(function, *args, **kwargs))
 
-    def _open(self, attempt: Attempt) -> AsyncSession:
-        return AsyncSession(self._engine(attempt), **self._session_options)
+    def _open(self, attempt: Attempt, options: Mapping[str, Any] = NO_OPTIONS) -> AsyncSession:
+        return AsyncSession(self._engine(attempt).execution_options(**options), **self._session_options)
 
     def _engine(self, attempt: Attempt) -> AsyncEngine:
         return self._engines.of(attempt.shard).execution_options(**attempt.options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 from uuid import UUID
 
 from shardwright import config as configuration
@@ -16,8 +16,12 @@ from shardwright.routing.following import Following
 from shardwright.routing.guide import Guide
 
 TenantId = str | int | UUID
+Reads = Literal["green"] | None
 PATIENCE = timedelta(seconds=30)
 SIZE = 50_000
+MAX_LAG = timedelta(seconds=5)
+NO_OPTIONS: Mapping[str, Any] = {}
+READS_ONLY: Mapping[str, Any] = {"postgresql_readonly": True}  # execution options of SQLAlchemy
 # What a call gives may be read after its session has ended, when the tenant may be elsewhere.
 SESSION_DEFAULTS: Mapping[str, Any] = {"expire_on_commit": False}
 
@@ -81,6 +85,15 @@ class Face:
         return self._attempt_at_hand(following) or Attempt(
             self._guide, following.tenant, self._guide.find(following.tenant)
         )
+
+
+def allowed_lag(reads: Reads, max_lag: timedelta | str | None) -> timedelta | None:
+    """How far behind a session may be; None for one that is where the tenant is. Raises UsageError."""
+    if reads not in (None, "green"):
+        raise errors.UsageError(reason=f'reads={reads!r} is not known; there is reads="green"')
+    if reads is None and max_lag is not None:
+        raise errors.UsageError(reason='max_lag is for reads="green"')
+    return None if reads is None else MAX_LAG if max_lag is None else _duration("max_lag", max_lag)
 
 
 def _lives(config: Config, lives: timedelta | str | None) -> timedelta:

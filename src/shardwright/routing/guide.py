@@ -9,11 +9,13 @@ from datetime import timedelta
 from functools import cached_property
 
 from shardwright import errors
+from shardwright.catalog import placement
 from shardwright.catalog.placement import Placement
 from shardwright.catalog.tenants import place_tenant
 from shardwright.config import Config, FleetConfig
 from shardwright.embedded.resolve import resolve
 from shardwright.routing.asking import Asker, impatient
+from shardwright.routing.green import Greens
 from shardwright.routing.hearing import Announcement, Listener
 from shardwright.routing.known import Known, Place
 from shardwright.routing.refusal import Refusal
@@ -36,6 +38,7 @@ class Guide:
         self._trust_until = 0.0
         self._asker: Asker | None = None
         self._listener: Listener | None = None
+        self._greens = Greens(config.fleet.set, self._make_asker, size=size)
 
     @cached_property
     def fleet(self) -> FleetConfig:
@@ -44,7 +47,7 @@ class Guide:
 
     @cached_property
     def _shards(self) -> dict[str, Shard]:
-        return {shard.name: shard for shard in self.fleet.shards}
+        return {shard.name: shard for shard in self.fleet.every}
 
     def at_hand(self, tenant: str) -> Shard | None:
         """The tenant's shard, where nobody has to be asked; never waits. Raises ShardNotConfigured."""
@@ -69,6 +72,16 @@ class Guide:
             raise errors.ShardNotConfigured(tenant=tenant, shard=name, file=str(self._config.file))
         return found
 
+    def green(self, tenant: str, allowed: timedelta) -> Shard | None:
+        """The tenant's green shard, not further behind than `allowed`; None where its own shard is that.
+
+        Raises NoGreen, GreenLags, and what `find` raises.
+        """
+        if self.find(tenant) in self.fleet.green:
+            return None
+        name = self._greens.find(tenant, allowed)
+        return self.shard(tenant, name) if name is not None else None
+
     def refused(self, tenant: str, shard: str, refusal: Refusal) -> str | None:
         """`shard` has refused a write of `tenant`; the shard to try, if one can be told without asking."""
         with self._looking:
@@ -89,6 +102,7 @@ class Guide:
             if self._asker is not None:
                 self._asker.close()
             self._listener = self._asker = None
+        self._greens.close()
 
     # --- asking -------------------------------------------------------------------------------
 
@@ -127,10 +141,13 @@ class Guide:
     def _open(self) -> Asker:
         if self._asker is None:
             control = impatient(self.fleet.control)
-            self._asker = Asker(replace(self.fleet, control=control))
+            self._asker = self._make_asker()
             self._listener = Listener(control, begin=self._hears, tell=self._heard, end=self._hears_no_more)
             self._listener.start()
         return self._asker
+
+    def _make_asker(self, since: int = placement.SINCE) -> Asker:
+        return Asker(replace(self.fleet, control=impatient(self.fleet.control)), since=since)
 
     def _went_away(self, error: errors.ControlError) -> None:
         now = time.monotonic()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -15,7 +16,7 @@ from shardwright.catalog.placement import Placement
 from shardwright.config import Config
 from shardwright.routing.attempt import Attempt
 from shardwright.routing.engines import Engines, make_engine
-from shardwright.routing.face import Face, TenantId
+from shardwright.routing.face import NO_OPTIONS, READS_ONLY, Face, Reads, TenantId, allowed_lag
 from shardwright.routing.presence import look_for_fence
 from shardwright.shard import Shard
 
@@ -66,17 +67,33 @@ class Tenants(Face):
             time.sleep(pause)
 
     @contextmanager
-    def session(self, tenant: TenantId, *, strict: bool = False) -> Iterator[Session]:
+    def session(
+        self,
+        tenant: TenantId,
+        *,
+        strict: bool = False,
+        reads: Reads = None,
+        max_lag: timedelta | str | None = None,
+    ) -> Iterator[Session]:
         """A session on the tenant's shard, closed afterwards; what was not committed is rolled back.
 
         With `strict` the shard itself is asked first, in the transaction with which the session begins (don't begin it
         again): so it does not read what a tenant that has moved has left behind. Raises TenantIsMoving then, as `run`.
         A write that is refused raises SQLAlchemy's error; a session begun afterwards is on the other shard.
+
+        With `reads="green"` it is a session that only reads: PostgreSQL refuses what writes. During a blue-green
+        change it is on the tenant's green shard, and once the tenant was switched, that is where it is. Raises
+        GreenLags where that is further behind than `max_lag` (5 s), NoGreen where there is none, or not yet.
         """
-        following = self._follow(tenant)
+        following, allowed = self._follow(tenant), allowed_lag(reads, max_lag)
+        options = READS_ONLY if reads else NO_OPTIONS
+        if allowed is not None and (green := self._guide.green(following.tenant, allowed)) is not None:
+            with self._open(Attempt(self._guide, following.tenant, green), options) as session:
+                yield session
+            return
         while True:
             attempt = self._attempt(following)
-            with self._open(attempt) as session:
+            with self._open(attempt, options) as session:
                 refusal = look_for_fence(session, following.tenant) if strict else None
                 if refusal is None:
                     with attempt:
@@ -114,8 +131,8 @@ class Tenants(Face):
             engine.dispose()
         self._guide.close()
 
-    def _open(self, attempt: Attempt) -> Session:
-        return Session(self._engine(attempt), **self._session_options)
+    def _open(self, attempt: Attempt, options: Mapping[str, Any] = NO_OPTIONS) -> Session:
+        return Session(self._engine(attempt).execution_options(**options), **self._session_options)
 
     def _engine(self, attempt: Attempt) -> Engine:
         return self._engines.of(attempt.shard).execution_options(**attempt.options)

@@ -165,8 +165,8 @@ def hold(order: Order, report: Callable[[str], None]) -> Iterator[ShardSession]:
         if not locks.acquire(watch, order.lock, patience=LOCK_PATIENCE):
             holder = locks.holder(watch, order.lock) or "a session that has just ended"
             raise ShardProblem(f"another operation holds its lock: {holder}", "shardwright runs", again=True)
-        if names := moving.tenants(watch):
-            raise ShardProblem(f"tenants are on the move there: {names}", "shardwright move status")
+        if found := moving.moving(watch):
+            raise ShardProblem(found.fact, found.command)
         session = ShardSession(order, watch, report)
         with _watching_for_blockers(session), in_hand(session):
             yield session

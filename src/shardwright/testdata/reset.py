@@ -136,19 +136,17 @@ def _refuse_control(shard: Shard) -> ShardResult:
     return ShardResult(shard.name, Status.FAILED, error=error, hint="shardwright shards check")
 
 
-def _on_the_move(shard: Shard) -> str:
-    """A shard that can't be asked, or is not there yet, has none."""
+def _on_the_move(shard: Shard) -> moving.Moving | None:
+    """A shard that can't be asked, or is not there yet, is part of nothing."""
     with suppress(psycopg.Error), connect(shard.url, application_name=f"shardwright reset {shard.name}") as connection:
-        return moving.tenants(connection)
-    return ""
+        return moving.moving(connection)
+    return None
 
 
 def _recreate_one(shard: Shard) -> ShardResult:
     started = time.monotonic()
-    if names := _on_the_move(shard):
-        return ShardResult(
-            shard.name, Status.FAILED, error=f"tenants are on the move there: {names}", hint="shardwright move status"
-        )
+    if found := _on_the_move(shard):
+        return ShardResult(shard.name, Status.FAILED, error=found.fact, hint=found.command)
     try:
         databases.recreate(shard.url, application_name=f"shardwright reset {shard.name}")
     except psycopg.Error as error:

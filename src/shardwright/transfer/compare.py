@@ -82,7 +82,7 @@ def compare(
     with ThreadPoolExecutor(1, thread_name_prefix="compare") as pool:
         for table in scope.tables:
             there = pool.submit(_prove, target, table, None)
-            proofs.append((_prove(source, table, None), there.result()))
+            proofs.append((_prove(source, table.here, None), there.result()))
             done(len(proofs))
     return _comparison(scope, source, target, proofs, {})
 
@@ -105,26 +105,26 @@ def compare_frozen(
         for table in scope.tables:
             if _bring_changed(living, frozen, table):
                 left_out[table.number] = table.drained
-            there = pool.submit(_prove, living, table, table.queue if table.number in left_out else None)
-            proofs.append((_prove(frozen, table, left_out.get(table.number)), there.result()))
+            there = pool.submit(_prove, living, table, table.changed if table.number in left_out else None)
+            proofs.append((_prove(frozen, table.here, left_out.get(table.number)), there.result()))
             done(len(proofs))
         return _comparison(scope, frozen, living, proofs, left_out)
 
 
 def _bring_changed(living: psycopg.Connection[Any], frozen: psycopg.Connection[Any], table: MovedTable) -> bool:
     """Whether any key was captured since; the frozen side has them too then."""
-    found = living.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(table.queue)).fetchone()
+    found = living.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(table.changed)).fetchone()
     if found is None or not found[0]:
         return False
     if table.key:
-        changed = sql.SQL("SELECT DISTINCT {} FROM {}").format(table.keys, table.queue)
+        changed = sql.SQL("SELECT DISTINCT {} FROM {}").format(table.keys, table.changed)
         stream(living, changed, frozen, table.drained, table.keys, table.key_format)
     return True
 
 
 def prove(connection: psycopg.Connection[Any], scope: Scope) -> tuple[TableProof, ...]:
-    """One side by itself, nothing left out."""
-    return tuple(_prove(connection, table, None) for table in scope.tables)
+    """The giving side by itself, nothing left out."""
+    return tuple(_prove(connection, table.here, None) for table in scope.tables)
 
 
 def _prove(connection: psycopg.Connection[Any], table: MovedTable, out: sql.Composable | None) -> TableProof:
@@ -177,10 +177,10 @@ def _difference(
 ) -> TableDifference:
     if not table.key:
         return TableDifference(table.shown, (), (), ())
-    sides = ((source, left_out), (target, table.queue if left_out is not None else None))
-    ours, theirs = (dict(_buckets(connection, table, out)) for connection, out in sides)
+    sides = ((source, table.here, left_out), (target, table, table.changed if left_out is not None else None))
+    ours, theirs = (dict(_buckets(*side)) for side in sides)
     wrong = [bucket for bucket in ours.keys() | theirs.keys() if ours.get(bucket) != theirs.get(bucket)]
-    here, there = (dict(_rows(connection, table, out, wrong)) for connection, out in sides)
+    here, there = (dict(_rows(*side, wrong)) for side in sides)
     return TableDifference(
         table.shown,
         missing=_first(here.keys() - there.keys()),

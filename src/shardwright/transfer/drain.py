@@ -105,9 +105,8 @@ def drain(
         for table in reversed(dirty):
             target.execute(_delete(table))
         for table in dirty:
-            brought += stream(
-                source, _rows(table, table.columns()), target, table.name.identifier, table.target_columns, table.format
-            )
+            rows = _rows(table.here, table.columns())
+            brought += stream(source, rows, target, table.name.identifier, table.target_columns, table.format)
         if checks:
             for table in dirty:
                 _require_equal(source, target, table)
@@ -166,7 +165,7 @@ def _require_equal(source: psycopg.Connection[Any], target: psycopg.Connection[A
         there = sql.SQL("SELECT {} FROM {} AS q JOIN {} AS r ON {} WHERE {}").format(
             what, table.drained, table.table.source, table.is_row("r", "q"), table.checked()
         )
-    ours, theirs = source.execute(_rows(table, what)).fetchone(), target.execute(there).fetchone()
+    ours, theirs = source.execute(_rows(table.here, what)).fetchone(), target.execute(there).fetchone()
     if ours != theirs:
         raise NotEqual(f"{table.shown}: the rows that changed last are not equal on both sides")
 

@@ -7,6 +7,7 @@ against nine other designs; a flag in a table that is read by SELECT lost writes
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -16,11 +17,56 @@ from psycopg import sql
 
 from shardwright.pg.connect import milliseconds
 from shardwright.pg.queries import load
-from shardwright.transfer.scope import Scope, fence_of
+from shardwright.transfer.whose import EVERYBODY, SCHEMA, tenants_of
 
-LOCK_CLASS = 0x53574643  # of writers, shared, and of whoever changes the flag
+LOCK_CLASS = 0x53574643  # of writers, shared, and of whoever changes the flag; the key is a move's number
+LOCK_CLASS_OF_ALL = LOCK_CLASS + 1  # the same where the key is a hash of the tenant's id
 OPEN, CLOSED = 1, 2
 _queries = load(__package__, "fence.sql")
+
+
+@dataclass(frozen=True)
+class Fence:
+    """One tenant's, on any shard: the sequence that is the flag, the key of the lock, and where it is written
+    down to which shard the tenant went."""
+
+    flag: sql.Identifier
+    lock_class: int
+    lock_key: sql.Composable
+    table: sql.Identifier
+    line: sql.Composable
+
+    @property
+    def name(self) -> sql.Literal:
+        """The sequence as a value."""
+        return sql.Literal(self.flag.as_string(None))
+
+
+def of_move(move: int) -> Fence:
+    """Of the tenant of that move."""
+    return Fence(
+        sql.Identifier(SCHEMA, f"fence_{move}"), LOCK_CLASS, sql.Literal(move),
+        sql.Identifier(SCHEMA, "move"), sql.SQL("move = {}").format(sql.Literal(move)),
+    )  # fmt: skip
+
+
+def of_tenant(change: int, tenant: str) -> Fence:
+    """Of one of the tenants between the shards of that change."""
+    digest = hashlib.sha256(tenant.encode()).hexdigest()[:_DIGITS]
+    return _of_change(change, digest, sql.SQL("pg_catalog.hashtext({})").format(sql.Literal(tenant)), tenant)
+
+
+def of_everybody(change: int) -> Fence:
+    """Of shared rows, and of all tenants that nobody has told us of yet."""
+    return _of_change(change, "rest", sql.Literal(0), EVERYBODY)
+
+
+def _of_change(change: int, name: str, key: sql.Composable, tenant: str) -> Fence:
+    line = sql.SQL("tenant = {}").format(sql.Literal(tenant))
+    return Fence(sql.Identifier(SCHEMA, f"fence_{change}_{name}"), LOCK_CLASS_OF_ALL, key, tenants_of(change), line)
+
+
+_DIGITS = 40  # of a SHA-256, so that the name is short enough for PostgreSQL
 
 
 @dataclass(frozen=True)
@@ -39,63 +85,117 @@ class Holder:
         return f"pid {self.pid} ({name}in a transaction for {self.seconds:.1f} s: {self.query})"
 
 
-def is_open(connection: psycopg.Connection[Any], scope: Scope) -> bool:
+def make(connection: psycopg.Connection[Any], fence: Fence, *, is_open: bool) -> None:
+    """The shard has the flag. It has no value for writers until it is set once."""
+    connection.execute(sql.SQL("CREATE SEQUENCE {}").format(fence.flag))
+    connection.execute(_set(fence, OPEN if is_open else CLOSED))
+
+
+def shuts_out(fence: Fence) -> sql.Composable:
+    """An expression for a writer's trigger: the writer holds the lock, and it is true where he is refused.
+
+    Without a SELECT, since plpgsql needs no query for an expression that has none; and the lock comes before the flag,
+    as the parts of a CASE do.
+    """
+    return _behind(fence.lock_class, fence.lock_key, _value(fence.name))
+
+
+def shuts_out_owner(change: int, owner: sql.Composable) -> sql.Composable:
+    """The same for any tenant of a change: `owner` is an expression that gives his id. Who has no flag goes by that of
+    everybody."""
+    rest = of_everybody(change)
+    others = sql.SQL(
+        "CASE WHEN pg_catalog.pg_advisory_xact_lock_shared({}, {}) IS NOT NULL THEN {} END"
+    ).format(sql.Literal(rest.lock_class), rest.lock_key, _value(rest.name))  # fmt: skip
+    value = sql.SQL("coalesce({}, {})").format(flag_of(change, owner), others)
+    return _behind(LOCK_CLASS_OF_ALL, sql.SQL("pg_catalog.hashtext({})").format(owner), value)
+
+
+def flag_of(change: int, owner: sql.Composable) -> sql.Composable:
+    """An expression: the flag of the tenant whose id is `owner`, as it is now; null where he has none.
+
+    Names are looked up by the newest catalogs, whatever the snapshot of whoever asks.
+    """
+    return sql.SQL(
+        "pg_catalog.pg_sequence_last_value(pg_catalog.to_regclass(pg_catalog.concat({}, pg_catalog.left("
+        "pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to({}, 'UTF8')), 'hex'), {}))))"
+    ).format(sql.Literal(f"{SCHEMA}.fence_{change}_"), owner, sql.Literal(_DIGITS))
+
+
+def _behind(lock_class: int, key: sql.Composable, value: sql.Composable) -> sql.Composable:
+    return sql.SQL(
+        "CASE WHEN pg_catalog.pg_advisory_xact_lock_shared({}, {}) IS NOT NULL "
+        "THEN ({} OPERATOR(pg_catalog.=) {}) IS NOT TRUE ELSE true END"
+    ).format(sql.Literal(lock_class), key, value, sql.Literal(OPEN))
+
+
+def _value(name: sql.Composable) -> sql.Composable:
+    """The flag as it is now; null until it was set once."""
+    return sql.SQL("pg_catalog.pg_sequence_last_value({}::pg_catalog.regclass)").format(name)
+
+
+def is_open(connection: psycopg.Connection[Any], fence: Fence) -> bool:
     """Whether the shard takes writes of the tenant."""
-    return is_open_in(connection, scope.move)
-
-
-def is_open_in(connection: psycopg.Connection[Any], move: int) -> bool:
-    """The same for the transfer of that number."""
-    row = connection.execute(sql.SQL("SELECT last_value FROM {}").format(fence_of(move))).fetchone()
+    row = connection.execute(sql.SQL("SELECT last_value FROM {}").format(fence.flag)).fetchone()
     return row is not None and row[0] == OPEN
 
 
-def open_for_writes(connection: psycopg.Connection[Any], scope: Scope) -> None:
+def open_for_writes(connection: psycopg.Connection[Any], fence: Fence) -> None:
     """The shard takes writes of the tenant, durably."""
-    connection.execute(_set(scope, OPEN))
+    connection.execute(_set(fence, OPEN))
 
 
-def close_for_writes(connection: psycopg.Connection[Any], scope: Scope) -> None:
+def close_for_writes(connection: psycopg.Connection[Any], fence: Fence) -> None:
     """The shard refuses writes of the tenant, durably. For the session that holds the lock: that this succeeds proves
     that the lock was never lost, and no writer is under way."""
-    connection.execute(_set(scope, CLOSED))
+    connection.execute(_set(fence, CLOSED))
 
 
-def say_where(connection: psycopg.Connection[Any], scope: Scope, gone_to: str | None, epoch: int) -> None:
+def say_where(connection: psycopg.Connection[Any], fence: Fence, gone_to: str | None, epoch: int) -> None:
     """Whoever is refused here is told that the tenant is on `gone_to` since `epoch`; None: that it is not known yet.
 
     To be told only what is decided: whoever follows a word that is taken back later may find no row to change there,
     and take that for success.
     """
-    connection.execute(_queries["say_where"], {"move": scope.move, "gone_to": gone_to, "epoch": epoch})
+    query = sql.SQL("UPDATE {} SET gone_to = {}, epoch = {} WHERE {}")
+    connection.execute(query.format(fence.table, sql.Literal(gone_to), sql.Literal(epoch), fence.line))
 
 
-def epoch(connection: psycopg.Connection[Any], scope: Scope) -> int | None:
+def epoch(connection: psycopg.Connection[Any], fence: Fence) -> int | None:
     """Since which epoch the tenant is elsewhere, as it was last written here."""
-    row = connection.execute(_queries["epoch"], {"move": scope.move}).fetchone()
+    row = connection.execute(
+        sql.SQL("SELECT epoch FROM {} WHERE {} LIMIT 1").format(fence.table, fence.line)
+    ).fetchone()
     return row[0] if row else None
 
 
-def lock(connection: psycopg.Connection[Any], scope: Scope, patience: timedelta) -> bool:
+def lock(connection: psycopg.Connection[Any], fence: Fence, patience: timedelta) -> bool:
     """Whether the session holds the lock alone; writers that come meanwhile wait behind it, for `patience` at most."""
     connection.execute(sql.SQL("SET lock_timeout = {}").format(sql.Literal(f"{milliseconds(patience)}ms")))
     try:
-        connection.execute(_queries["lock"], {"class": LOCK_CLASS, "move": scope.move})
+        connection.execute(_lock(fence, "pg_advisory_lock"))
     except psycopg.errors.LockNotAvailable:
         return False
     return True
 
 
-def unlock(connection: psycopg.Connection[Any], scope: Scope) -> None:
+def unlock(connection: psycopg.Connection[Any], fence: Fence) -> None:
     """Writers go on, or are refused."""
-    connection.execute(_queries["unlock"], {"class": LOCK_CLASS, "move": scope.move})
+    connection.execute(_lock(fence, "pg_advisory_unlock"))
 
 
-def holders(connection: psycopg.Connection[Any], scope: Scope) -> list[Holder]:
+def _lock(fence: Fence, function: str) -> sql.Composed:
+    return sql.SQL("SELECT pg_catalog.{}({}, {})").format(
+        sql.SQL(function), sql.Literal(fence.lock_class), fence.lock_key
+    )
+
+
+def holders(connection: psycopg.Connection[Any], fence: Fence) -> list[Holder]:
     """Who has written for the tenant and has not ended yet, the oldest first."""
-    return [Holder(*row) for row in connection.execute(_queries["holders"], {"class": LOCK_CLASS, "move": scope.move})]
+    key = connection.execute(sql.SQL("SELECT {}::bigint & 4294967295").format(fence.lock_key)).fetchone()
+    values = {"class": fence.lock_class, "key": key[0] if key else None}
+    return [Holder(*row) for row in connection.execute(_queries["holders"], values)]
 
 
-def _set(scope: Scope, value: int) -> sql.Composed:
-    name = sql.Literal(scope.fence.as_string(None))
-    return sql.SQL("SELECT pg_catalog.setval({}::pg_catalog.regclass, {})").format(name, sql.Literal(value))
+def _set(fence: Fence, value: int) -> sql.Composed:
+    return sql.SQL("SELECT pg_catalog.setval({}::pg_catalog.regclass, {})").format(fence.name, sql.Literal(value))

@@ -1,15 +1,3 @@
--- name: say_where
-UPDATE shardwright.move SET gone_to = %(gone_to)s, epoch = %(epoch)s WHERE move = %(move)s
-
--- name: epoch
-SELECT epoch FROM shardwright.move WHERE move = %(move)s
-
--- name: lock
-SELECT pg_catalog.pg_advisory_lock(%(class)s, %(move)s)
-
--- name: unlock
-SELECT pg_catalog.pg_advisory_unlock(%(class)s, %(move)s)
-
 -- name: holders
 -- A prepared transaction keeps its locks without a process; the lock on its own number leads to its name.
 SELECT lock.pid,
@@ -22,7 +10,7 @@ LEFT JOIN pg_catalog.pg_locks AS own
        ON lock.pid IS NULL AND own.pid IS NULL AND own.locktype = 'transactionid' AND own.granted
       AND own.virtualtransaction = lock.virtualtransaction
 LEFT JOIN pg_catalog.pg_prepared_xacts AS prepared ON prepared.transaction = own.transactionid
-WHERE lock.locktype = 'advisory' AND lock.classid = %(class)s::oid AND lock.objid = %(move)s::oid AND lock.objsubid = 2
+WHERE lock.locktype = 'advisory' AND lock.classid = %(class)s::oid AND lock.objid = %(key)s::oid AND lock.objsubid = 2
   AND lock.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
   AND lock.granted AND lock.mode = 'ShareLock'
 ORDER BY 2 DESC

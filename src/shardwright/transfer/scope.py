@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from psycopg import sql
 
 from shardwright.pg.tables import Column, Table, TableName
+from shardwright.transfer.fence import Fence, of_move
 from shardwright.transfer.graph import PlacedTable, TableGraph
 from shardwright.transfer.keys import key_of
-from shardwright.transfer.rows import rows_of_tenant, rows_with_tenant
+from shardwright.transfer.order import parents_first
+from shardwright.transfer.rows import answer_where, rows_where, rows_with_tenant
+from shardwright.transfer.whose import SCHEMA, OneTenant, Whose
 
-SCHEMA = "shardwright"
 # Types whose equal values have equal images, and so may be hashed as they are; all others by their text.
 _HASHED_AS_THEY_ARE = frozenset(
     {
@@ -36,7 +38,17 @@ class MovedTable:
     placed: PlacedTable
     key: tuple[Column, ...]
     graph: TableGraph = field(repr=False)
-    tenant: sql.Composable = field(repr=False)
+    whose: Whose = field(repr=False)
+    giving: TableGraph | None = field(default=None, repr=False)
+    lane: int | None = None
+    notes_itself: bool = True
+
+    @cached_property
+    def here(self) -> MovedTable:
+        """The table as the giving side has it, or shows it: the same columns, read there."""
+        if self.giving is None:
+            return self
+        return replace(self, placed=self.giving[self.name], graph=self.giving, giving=None)
 
     @property
     def table(self) -> Table:
@@ -81,14 +93,19 @@ class MovedTable:
         return sql.Identifier(SCHEMA, f"queue_{self.move}_{self.number}")
 
     @property
-    def list(self) -> sql.Identifier:
-        """The keys of all rows that are to be copied, numbered."""
-        return sql.Identifier(SCHEMA, f"keys_{self.move}_{self.number}")
+    def changed(self) -> sql.Identifier:
+        """At the receiving side, once it takes writes: the keys of its rows that have changed. The same queue, but
+        where what it gives back is of another shape, and so goes by other keys."""
+        return self.queue if self.notes_itself else sql.Identifier(SCHEMA, f"changed_{self.move}_{self.number}")
 
     @property
-    def capture(self) -> sql.Identifier:
-        """The function of its triggers."""
-        return sql.Identifier(SCHEMA, f"capture_{self.move}_{self.number}")
+    def list(self) -> sql.Identifier:
+        """The keys of all rows that are to be copied, numbered."""
+        return sql.Identifier(SCHEMA, f"keys_{_of_lane(self.move, self.lane)}_{self.number}")
+
+    def capture(self, event: str) -> sql.Identifier:
+        """The function of its trigger for `event`."""
+        return sql.Identifier(SCHEMA, f"{event}_{self.move}_{self.number}")
 
     @property
     def drained(self) -> sql.Identifier:
@@ -99,7 +116,9 @@ class MovedTable:
 
     def mine(self, row: str = "r") -> sql.Composable:
         """A condition: the row is the tenant's."""
-        return rows_of_tenant(self.graph, self.name, self.tenant, row=row)
+        if self.placed.kind == "shared":
+            return self.whose.has_shared()
+        return rows_where(self.graph, self.name, self.whose.has, row=row)
 
     def checked(self, row: str = "r") -> sql.Composable:
         """The same for a row that is found by its key: no index leads to it by the tenant.
@@ -111,7 +130,13 @@ class MovedTable:
 
     def known(self, row: str = "r") -> sql.Composable:
         """A condition: the row is some tenant's."""
+        if self.placed.kind == "shared":
+            return sql.SQL("true")
         return rows_with_tenant(self.graph, self.name, row=row)
+
+    def answer(self, row: str) -> sql.Composable:
+        """Both in one look: true for the tenant's row, false for another's, null for nobody's."""
+        return answer_where(self.graph, self.name, self.whose.has, row=row)
 
     def columns(self, row: str = "r") -> sql.Composable:
         """The columns that travel, of `row`."""
@@ -183,32 +208,60 @@ def _hashed(row: str, column: Column) -> sql.Composable:
     return sql.SQL('{} COLLATE "C"').format(name) if column.type.partition("(")[0] in _TEXTS else name
 
 
-def fence_of(move: int) -> sql.Identifier:
-    """The sequence that is the flag of the transfer of that number."""
-    return sql.Identifier(SCHEMA, f"fence_{move}")
-
-
 @dataclass(frozen=True)
 class Scope:
-    """One tenant in transfer `move`; its tables parents first."""
+    """What transfer `move` moves from one shard to another; its tables parents first.
+
+    `graph` is the receiving side's, `giving` what the giving side shows of it, where that is not the same. Tables have
+    the numbers of `numbers`, by which both sides call what is made for them. `lane` tells transfers of one number
+    apart that share a shard. With `shared`, the rows of shared tables go along. `foreign` are tables whose own side
+    gives nothing back by their keys.
+    """
 
     move: int
-    tenant: str
+    whose: Whose
     graph: TableGraph = field(repr=False)
+    giving: TableGraph | None = field(default=None, repr=False)
+    numbers: tuple[TableName, ...] = field(default=(), repr=False)
+    lane: int | None = None
+    shared: bool = False
+    foreign: frozenset[TableName] = field(default=frozenset(), repr=False)
+
+    @classmethod
+    def of_tenant(cls, move: int, tenant: str, graph: TableGraph) -> Scope:
+        """One tenant's rows, between shards of one schema."""
+        return cls(move, OneTenant(tenant), graph)
+
+    @property
+    def tenant(self) -> str:
+        """The one tenant's id. Raises TypeError where there are many."""
+        if isinstance(self.whose, OneTenant):
+            return self.whose.tenant
+        raise TypeError("the scope has the tenants of a whole shard")
 
     @cached_property
     def tables(self) -> tuple[MovedTable, ...]:
-        """The tables of tenants, each after those that say whose its rows are."""
-        literal = sql.Literal(self.tenant)
+        """Its tables, each after those that say whose its rows are; shared ones first."""
         names = sorted(
             (name for group in self.graph.copy_order for name in group),
             key=lambda name: (self._group(name), self._depth(name), name),
         )
-        placed = (self.graph[name] for name in names)
+        names = [*self._shared_names(), *names]
+        number_of = {name: number for number, name in enumerate(self.numbers or names)}
         return tuple(
-            MovedTable(self.move, number, each, key_columns(each.table), self.graph, literal)
-            for number, each in enumerate(placed)
-        )
+            MovedTable(
+                self.move, number_of[name], self.graph[name], key_columns(self.graph[name].table), self.graph,
+                self.whose, self.giving, self.lane, notes_itself=name not in self.foreign,
+            )
+            for name in names
+        )  # fmt: skip
+
+    def _shared_names(self) -> list[TableName]:
+        if not self.shared:
+            return []
+        tables = [each.table for each in self.graph.tables if each.kind == "shared"]
+        parents = {table.name: [key.table for key in table.foreign_keys] for table in tables}
+        return [name for group in parents_first(parents) for name in group]
 
     def _group(self, name: TableName) -> int:
         return next(place for place, group in enumerate(self.graph.copy_order) if name in group)
@@ -220,19 +273,23 @@ class Scope:
         )
 
     @property
-    def fence(self) -> sql.Identifier:
-        """The sequence that is the flag."""
-        return fence_of(self.move)
+    def fence(self) -> Fence:
+        """The one tenant's."""
+        return of_move(self.move)
 
     @property
-    def admission(self) -> sql.Identifier:
-        """The function that lets a writer of the tenant pass, or refuses it."""
-        return sql.Identifier(SCHEMA, f"pass_{self.move}")
+    def refused(self) -> sql.Identifier:
+        """The function that tells a writer of the tenant where to go."""
+        return sql.Identifier(SCHEMA, f"refuse_{self.move}")
 
     @property
     def copied(self) -> sql.Identifier:
         """On the target: which parts of which table are there."""
-        return sql.Identifier(SCHEMA, f"copied_{self.move}")
+        return sql.Identifier(SCHEMA, f"copied_{_of_lane(self.move, self.lane)}")
+
+
+def _of_lane(move: int, lane: int | None) -> str:
+    return str(move) if lane is None else f"{move}_{lane}"
 
 
 def key_columns(table: Table) -> tuple[Column, ...]:

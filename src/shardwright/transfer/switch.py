@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -48,10 +49,12 @@ class NotNow(Exception):
 
 @dataclass(frozen=True)
 class Switch:
-    """From `source` to `target`, for the tenant of `scope`.
+    """From `source` to `target`, for the tenant of `scope`, or for the one whose `flag` is given among all of it.
 
     `decide` moves the placement to `epoch`; done again it changes nothing. What it raises means that
     nothing was decided: the source is opened again. Superseded: whoever has taken over decides that.
+    `settle` brings what was captured up to now, where that is not the scope's alone; `arrive` is done when it is
+    decided, before the target takes writes.
     """
 
     scope: Scope
@@ -62,13 +65,20 @@ class Switch:
     gone_to: str
     epoch: int
     reopens: bool = True
+    flag: fence.Fence | None = None
+    settle: Callable[[], object] | None = None
+    arrive: Callable[[], object] = lambda: None
+
+    @property
+    def _fence(self) -> fence.Fence:
+        return self.flag or self.scope.fence
 
     def go(self) -> Switched:
         """The target takes the tenant's writes, the source refuses them. Raises NotNow, psycopg.Error."""
         with self.target.open() as there:
-            if fence.is_open(there, self.scope):  # a mover that died had come so far
+            if fence.is_open(there, self._fence):  # a mover that died had come so far
                 with self.source.open() as here:
-                    fence.say_where(here, self.scope, self.gone_to, self.epoch)
+                    fence.say_where(here, self._fence, self.gone_to, self.epoch)
                 return Switched(self.epoch, None, 0)
             write_silently(there)
             make_room(there, self.scope.tables)
@@ -82,26 +92,27 @@ class Switch:
 
     def _go(self, here: Any, watch: Any, there: Any) -> Switched:
         patience = min(LOCK_PATIENCE, self.budget / 2)
-        long = [each for each in fence.holders(watch, self.scope) if each.seconds > patience.total_seconds()]
+        long = [each for each in fence.holders(watch, self._fence) if each.seconds > patience.total_seconds()]
         if long:
             raise NotNow("a transaction of the tenant is open for long", long)
-        self._settle(here, there)
-        fence.say_where(here, self.scope, None, self.epoch)
+        (self.settle or partial(self._settle, here, there))()
+        fence.say_where(here, self._fence, None, self.epoch)
         limit = sql.SQL("SET statement_timeout = {}").format(sql.Literal(f"{milliseconds(self.budget)}ms"))
         here.execute(limit)
         here.execute(self._short_lived())
         there.execute(limit)
         began = time.monotonic()
-        if not fence.lock(here, self.scope, patience):
+        if not fence.lock(here, self._fence, patience):
             raise NotNow(
-                f"its writers did not end within {milliseconds(patience)} ms", fence.holders(watch, self.scope)
+                f"its writers did not end within {milliseconds(patience)} ms", fence.holders(watch, self._fence)
             )
         keys = self._last_drain(here, there, began)
-        fence.close_for_writes(here, self.scope)
+        fence.close_for_writes(here, self._fence)
         self._decide(here)
-        fence.open_for_writes(there, self.scope)
-        fence.say_where(here, self.scope, self.gone_to, self.epoch)
-        fence.unlock(here, self.scope)
+        self.arrive()
+        fence.open_for_writes(there, self._fence)
+        fence.say_where(here, self._fence, self.gone_to, self.epoch)
+        fence.unlock(here, self._fence)
         return Switched(self.epoch, time.monotonic() - began, keys)
 
     def _settle(self, here: Any, there: Any) -> None:
@@ -144,5 +155,5 @@ class Switch:
 
     def _reopen(self, here: Any) -> None:
         if self.reopens:
-            fence.open_for_writes(here, self.scope)
-        fence.unlock(here, self.scope)
+            fence.open_for_writes(here, self._fence)
+        fence.unlock(here, self._fence)

@@ -191,26 +191,3 @@ JOIN pg_class AS class ON class.relnamespace = space.oid AND class.relname = cho
 JOIN pg_constraint AS con ON conrelid = class.oid AND contype IN ('c', 'n') AND NOT convalidated
 WHERE coalesce((to_jsonb(con) ->> 'conenforced')::bool, true)
 ORDER BY 1, 2, 3
-
--- name: sequences
--- The sequences that columns draw from: owned, identity, or named in a default.
-SELECT DISTINCT
-    space.nspname AS schema, class.relname AS table, attname AS column, their.nspname AS sequence_schema,
-    sequence.relname AS sequence, seqincrement, seqmin, seqmax, seqcycle
-FROM unnest(%(schemas)s::text[], %(names)s::text[]) AS chosen (schema, name)
-JOIN pg_namespace AS space ON space.nspname = chosen.schema
-JOIN pg_class AS class ON class.relnamespace = space.oid AND class.relname = chosen.name
-JOIN pg_attribute ON attrelid = class.oid AND attnum > 0 AND NOT attisdropped
-LEFT JOIN pg_attrdef AS given ON given.adrelid = class.oid AND given.adnum = attnum
-JOIN pg_depend AS d ON (
-    d.refclassid = 'pg_class'::regclass AND d.refobjid = class.oid AND d.refobjsubid = attnum
-        AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
-    OR d.classid = 'pg_attrdef'::regclass AND d.objid = given.oid AND d.refclassid = 'pg_class'::regclass
-)
-JOIN pg_sequence ON seqrelid IN (d.objid, d.refobjid)
-JOIN pg_class AS sequence ON sequence.oid = seqrelid
-JOIN pg_namespace AS their ON their.oid = sequence.relnamespace
-ORDER BY 1, 2, 3, 4, 5
-
--- name: position
-SELECT last_value, is_called FROM {sequence}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 
 from psycopg import sql
@@ -15,39 +13,12 @@ from shardwright.move.preflight.finding import Finding
 from shardwright.move.preflight.ground import Ground, Side
 from shardwright.move.preflight.said import counted
 from shardwright.move.preflight.tenant import INTEGERS
-from shardwright.pg.queries import load
+from shardwright.pg.sequences import Sequence, read_sequences
 from shardwright.pg.tables import TableName
 from shardwright.transfer.graph import PlacedTable, with_partitions
 
-_queries = load(__package__)
 _ALLOW: Final = "sequences"
 _AHEAD: Final = 100  # steps that a sequence may go on while its cure is typed
-
-
-@dataclass(frozen=True)
-class _Sequence:
-    """Where one shard's sequence stands, and what it will give: `next`, next + increment, and so on within bounds."""
-
-    name: TableName
-    increment: int
-    lowest: int
-    highest: int
-    cycles: bool
-    last: int
-    is_called: bool
-
-    @cached_property
-    def next(self) -> int:
-        """The number it gives next."""
-        return self.last + self.increment if self.is_called else self.last
-
-    def meets(self, other: _Sequence) -> bool:
-        """Whether the two may give one number."""
-        if max(self.lowest, other.lowest) > min(self.highest, other.highest):
-            return False
-        if self.cycles or other.cycles:
-            return True
-        return (self.next - other.next) % math.gcd(self.increment, other.increment) == 0
 
 
 @dataclass(frozen=True)
@@ -57,8 +28,8 @@ class _Numbered:
     placed: PlacedTable
     table: TableName
     column: str
-    source: _Sequence
-    target: _Sequence
+    source: Sequence
+    target: Sequence
 
 
 @check("error", cure="ALTER SEQUENCE … INCREMENT BY, with another remainder on each shard; or `--allow sequences`")
@@ -88,8 +59,8 @@ def sequences(ground: Ground) -> Iterator[Finding]:
 
 
 def _numbered(ground: Ground) -> Iterator[_Numbered]:
-    theirs = _read(ground.target_side)
-    for (table, column), source in _read(ground.source_side).items():
+    own, theirs = (read_sequences(side.connection, side.tables_of_tenants) for side in ground.sides)
+    for (table, column), source in own.items():
         placed = ground.graph[table]
         target = theirs.get((table, column))
         is_number = placed.table.has(column) and placed.table.column(column).type in INTEGERS
@@ -102,21 +73,13 @@ def _is_unique_over_tenants(placed: PlacedTable, column: str) -> bool:
     return any(column in key.columns and placed.way.key not in key.columns for key in keys)
 
 
-def _read(side: Side) -> dict[tuple[TableName, str], _Sequence]:
-    found = {}
-    for schema, table, column, space, name, *numbers in side.ask_of(side.tables_of_tenants, _queries["sequences"]):
-        position = side.one(_queries["position"].format(sequence=sql.Identifier(space, name)))
-        found[TableName(schema, table), column] = _Sequence(TableName(space, name), *numbers, *position)
-    return found
-
-
-def _both(ground: Ground, numbered: _Numbered) -> Iterator[tuple[Side, _Sequence, _Sequence]]:
+def _both(ground: Ground, numbered: _Numbered) -> Iterator[tuple[Side, Sequence, Sequence]]:
     source, target = ground.sides
     yield source, numbered.source, numbered.target
     yield target, numbered.target, numbered.source
 
 
-def _cure(ground: Ground, side: Side, own: _Sequence, other: _Sequence) -> str:
+def _cure(ground: Ground, side: Side, own: Sequence, other: Sequence) -> str:
     """Every shard of the fleet its own remainder, from beyond what either has given; room for as many shards again."""
     shards = [shard.name for shard in ground.fleet.shards]
     step = 1 << (2 * len(shards) - 1).bit_length()

@@ -1,0 +1,87 @@
+-- name: create
+INSERT INTO shardwright.bluegreen (run, shard_set) VALUES (%(run)s, %(shard_set)s)
+
+-- name: add_lane
+INSERT INTO shardwright.bluegreen_lane (run, blue, green) VALUES (%(run)s, %(blue)s, %(green)s)
+
+-- name: last
+SELECT run, phase, throttle, switched_at, keep_until
+FROM shardwright.bluegreen
+WHERE shard_set = %(shard_set)s
+ORDER BY phase IN ('done', 'undone'), run DESC
+LIMIT 1
+
+-- name: change
+SELECT run, phase, throttle, switched_at, keep_until
+FROM shardwright.bluegreen
+WHERE run = %(run)s AND shard_set = %(shard_set)s
+
+-- name: tenants
+SELECT tenant, blue, green, epoch, at_green, write_gap, certificate, switched_at
+FROM shardwright.bluegreen_tenant
+WHERE run = %(run)s
+  AND (%(blues)s::text[] IS NULL OR (blue, green) IN (SELECT * FROM unnest(%(blues)s::text[], %(greens)s::text[])))
+ORDER BY tenant
+
+-- name: tenant
+SELECT tenant, blue, green, epoch, at_green, write_gap, certificate, switched_at
+FROM shardwright.bluegreen_tenant
+WHERE run = %(run)s AND tenant = %(tenant)s
+
+-- name: lanes
+SELECT blue, green, everybody_at_green, keys, lag_seconds, back_keys, back_lag_seconds, rows, at
+FROM shardwright.bluegreen_lane
+WHERE run = %(run)s
+ORDER BY blue, green
+
+-- name: adopt
+INSERT INTO shardwright.bluegreen_tenant (run, tenant, blue, green, epoch, at_green)
+VALUES (%(run)s, %(tenant)s, %(blue)s, %(green)s, %(epoch)s, %(at_green)s)
+ON CONFLICT (run, tenant) DO NOTHING
+
+-- name: switch
+UPDATE shardwright.bluegreen_tenant
+SET at_green = %(at_green)s, epoch = %(epoch)s, switched_at = clock_timestamp(), certificate = NULL
+WHERE run = %(run)s AND tenant = %(tenant)s
+
+-- name: switch_everybody
+UPDATE shardwright.bluegreen_lane SET everybody_at_green = %(at_green)s
+WHERE run = %(run)s AND blue = %(blue)s AND green = %(green)s
+
+-- name: phase
+UPDATE shardwright.bluegreen
+SET phase = %(phase)s,
+    switched_at = CASE WHEN %(keep)s::float IS NULL THEN switched_at ELSE clock_timestamp() END,
+    keep_until = CASE WHEN %(keep)s::float IS NULL THEN keep_until
+                      ELSE clock_timestamp() + make_interval(secs => %(keep)s::float) END
+WHERE run = %(run)s
+
+-- name: note_switch
+UPDATE shardwright.bluegreen_tenant
+SET write_gap = %(write_gap)s, certificate = coalesce(%(certificate)s::jsonb, certificate)
+WHERE run = %(run)s AND tenant = %(tenant)s
+
+-- name: note_lane
+UPDATE shardwright.bluegreen_lane
+SET keys = %(keys)s, lag_seconds = %(lag_seconds)s, back_keys = %(back_keys)s, back_lag_seconds = %(back_lag_seconds)s,
+    rows = coalesce(%(rows)s, rows), at = clock_timestamp()
+WHERE run = %(run)s AND blue = %(blue)s AND green = %(green)s
+
+-- name: orders
+SELECT id, kind, tenants, share, by FROM shardwright.bluegreen_order
+WHERE run = %(run)s AND done_at IS NULL
+ORDER BY id
+
+-- name: order
+INSERT INTO shardwright.bluegreen_order (run, kind, tenants, share, by)
+VALUES (%(run)s, %(kind)s, %(tenants)s, %(share)s, %(by)s)
+RETURNING id
+
+-- name: end_order
+UPDATE shardwright.bluegreen_order SET done_at = clock_timestamp(), note = %(note)s WHERE id = %(id)s
+
+-- name: is_ended
+SELECT done_at IS NOT NULL FROM shardwright.bluegreen_order WHERE id = %(id)s
+
+-- name: throttle
+UPDATE shardwright.bluegreen SET throttle = throttle || %(throttle)s::jsonb WHERE run = %(run)s
