@@ -17,10 +17,12 @@ def make_two(make_database: Callable[[], str]) -> Iterator[Callable[..., TwoShap
     """Makes the two databases by a script each."""
     with ExitStack() as stack:
 
+        def connected(script: str) -> psycopg.Connection[Any]:
+            connection = stack.enter_context(psycopg.connect(make_database(), autocommit=True))
+            connection.execute(script.encode())
+            return connection
+
         def make(blue: str, green: str, **fields: Any) -> TwoShapes:
-            sides = [stack.enter_context(psycopg.connect(make_database(), autocommit=True)) for _ in range(2)]
-            for side, script in zip(sides, (blue, green), strict=True):
-                side.execute(script.encode())
-            return TwoShapes(*sides, **fields)
+            return TwoShapes(connected(blue), connected(green), **fields)
 
         yield make

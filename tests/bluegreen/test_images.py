@@ -13,7 +13,7 @@ from shardwright.bluegreen.shape_checks import plans
 from shardwright.config import TenantsSection
 from shardwright.pg.tables import TableName
 from shardwright.transfer.scope import Scope
-from two_shapes import Shape, TwoShapes, carry, shape
+from two_shapes import TwoShapes, carry, shape
 
 MakeTwo = Callable[..., TwoShapes]
 ORGS = "CREATE TABLE orgs (id int PRIMARY KEY); "
@@ -25,7 +25,8 @@ def test_a_column_renamed_a_column_new_and_one_dropped(make_two: MakeTwo) -> Non
     two = make_two(
         ORGS + "CREATE TABLE tasks (id int PRIMARY KEY, org_id int NOT NULL, title text, old text); "
         + ROWS + "INSERT INTO tasks VALUES (1, 1, 'a', 'x'), (2, 2, 'b', 'x'), (3, 1, NULL, NULL)",
-        ORGS + "CREATE TABLE tasks (id int PRIMARY KEY, org_id int NOT NULL, name text NOT NULL, state text DEFAULT 'new')",
+        ORGS + "CREATE TABLE tasks (id int PRIMARY KEY, org_id int NOT NULL, name text NOT NULL, "
+        "state text DEFAULT 'new')",
         shapes={"tasks": shape("SELECT id, org_id, coalesce(title, '?') AS name FROM tasks; ", tasks="id")},
     )  # fmt: skip
     assert carry(two, "1") == {"orgs": 1, "tasks": 2}
@@ -65,14 +66,14 @@ def test_types_change_and_need_no_shape(make_two: MakeTwo) -> None:
     """Numbers grow, text becomes an enum that blue has not, and the other way round; they hash alike on both sides."""
     two = make_two(
         ORGS + """CREATE TYPE size AS ENUM ('s', 'l');
-        CREATE TABLE things (id int PRIMARY KEY, org_id int NOT NULL REFERENCES orgs, mood text, size size, price numeric,
-                             name varchar(20), at timestamp, n smallint);""" + ROWS +
+        CREATE TABLE things (id int PRIMARY KEY, org_id int NOT NULL REFERENCES orgs, mood text, size size,
+                             price numeric, name varchar(20), at timestamp, n smallint);""" + ROWS +
         """INSERT INTO things VALUES (1, 1, 'so so', 's', 1.50, 'it''s', '2020-01-01', 7), (2, 1, NULL, NULL, NULL, '',
                                       'infinity', -7)""",
         """CREATE TYPE extra AS ENUM ('a'); CREATE TYPE mood AS ENUM ('bad', 'so so');
         CREATE TABLE orgs (id bigint PRIMARY KEY);
-        CREATE TABLE things (price numeric(10,1), id bigint PRIMARY KEY, org_id bigint NOT NULL REFERENCES orgs, mood mood,
-                             size text, name text, at timestamptz, n int)""",
+        CREATE TABLE things (price numeric(10,1), id bigint PRIMARY KEY, org_id bigint NOT NULL REFERENCES orgs,
+                             mood mood, size text, name text, at timestamptz, n int)""",
     )  # fmt: skip
     assert carry(two, "1") == {"orgs": 1, "things": 2}
     rows = two.green.execute("SELECT id, mood, size, price::text, name FROM things ORDER BY id").fetchall()
@@ -121,8 +122,9 @@ def test_hostile_names(make_two: MakeTwo) -> None:
         'CREATE SCHEMA "we.ird %s"; CREATE TABLE "we.ird %s"."or""gs {}" ("i%d" int PRIMARY KEY);'
         'CREATE TABLE "table" ("to" int PRIMARY KEY, "org %s" int NOT NULL, "a%b" text)',
         shapes={
-            "table": Shape(
-                """SELECT "from" AS "to", "org %s", "Name {x}" || '%s{}' AS "a%b" FROM "select\"""", {"select": ("from",)}
+            "table": shape(
+                """SELECT "from" AS "to", "org %s", "Name {x}" || '%s{}' AS "a%b" FROM public."select" """,
+                **{"public.select": "from"},
             )
         },
         green_section=TenantsSection(root='we.ird %s.or"gs {}', key="org %s"),
@@ -151,7 +153,7 @@ def test_composite_keys_and_a_partitioned_table(make_two: MakeTwo) -> None:
 
 def _plan(two: TwoShapes, table: str) -> str:
     """How the rows under captured keys are found, as a drain asks for them."""
-    (moved,) = (each for each in Scope(1, "1", two.forward().giving_side_view).tables if each.shown == table)
+    (moved,) = (each for each in Scope.of_tenant(1, "1", two.forward().giving_side_view).tables if each.shown == table)
     two.blue.execute("CREATE TEMP TABLE queue AS SELECT {} FROM {} AS r WITH NO DATA".format(
         *(each.as_string(None) for each in (moved.key_as_numbered("r"), moved.table.source))
     ).encode())  # fmt: skip

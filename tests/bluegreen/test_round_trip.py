@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from shardwright.bluegreen.shape_checks import LOSSY
+from shardwright.config import TenantsSection
 from two_shapes import TwoShapes, shape
 
 MakeTwo = Callable[..., TwoShapes]
@@ -114,7 +115,8 @@ def test_a_value_that_is_another_each_time(make_two: MakeTwo) -> None:
     two = make_two(
         USERS,
         PEOPLE + "ALTER TABLE people ADD at timestamptz, ADD luck float",
-        shapes={"people": shape("SELECT id, org_id, 'x' AS name, now() AS at, random() AS luck FROM users", users="id")},
+        shapes={"people": shape("SELECT id, org_id, 'x' AS name, now() AS at, random() AS luck FROM users",
+                                users="id")},
         back_shapes=HOME | {"users": shape("SELECT id, org_id, 'f' || id AS first, 'l' || id AS last FROM people",
                                            people="id")},
     )  # fmt: skip
@@ -141,9 +143,7 @@ def test_a_reference_to_no_row(make_two: MakeTwo) -> None:
         ORGS + """CREATE TABLE roles (name text PRIMARY KEY);
         CREATE TABLE users (id int PRIMARY KEY, org_id int NOT NULL REFERENCES orgs, first text, last text,
                             boss int REFERENCES users, role text REFERENCES roles)""",
-        green_section=TwoShapes.__dataclass_fields__["green_section"].default_factory().model_copy(  # type: ignore[misc]
-            update={"shared": ("roles",)}
-        ),
+        green_section=TenantsSection(root="orgs", key="org_id", shared=("roles",)),
     )  # fmt: skip
     assert two.facts("1") == ["[bluegreen.tables.users] users.role refers to no row of roles (first at 40)"]
     two.blue.execute("UPDATE users SET boss = 77, role = NULL WHERE id IN (36, 40)")

@@ -54,7 +54,8 @@ def test_what_is_read_has_to_be_in_from(make_two: MakeTwo) -> None:
         ("warning", "[bluegreen.tables.p] calls ask: what that reads can't be told", None),
         ("note", "t.(a, b) is read by nothing: it is not brought", None),
     ]  # fmt: skip
-    assert found[0].cure == "[bluegreen.tables.p] from = { …, u = [the column for id] }; or --allow constant where it never changes"
+    cure = "[bluegreen.tables.p] from = { …, u = [the column for id] }; or --allow constant where it never changes"
+    assert found[0].cure == cure
 
 
 def test_rows_that_hang_on_one_another(make_two: MakeTwo) -> None:
@@ -87,7 +88,8 @@ def test_all_rows_are_asked_for_what_green_wants(make_two: MakeTwo) -> None:
     """Nulls, lengths and keys; of tables that are alike on both sides nothing is asked."""
     two = make_two(
         T
-        + "INSERT INTO orgs VALUES (1); INSERT INTO t VALUES (1, 1, NULL, 'abc'), (2, 1, 'a', 'abcd'), (3, 1, 'a', 'b')",
+        + "INSERT INTO orgs VALUES (1); "
+        + "INSERT INTO t VALUES (1, 1, NULL, 'abc'), (2, 1, 'a', 'abcd'), (3, 1, 'a', 'b')",
         ORGS + "CREATE TABLE t (id int PRIMARY KEY, org_id int NOT NULL, a text NOT NULL DEFAULT '', b varchar(2)); "
         "CREATE TABLE q (a text PRIMARY KEY, org_id int NOT NULL)",
         shapes={"q": shape("SELECT a, org_id FROM t WHERE a IS NOT NULL", t="a")},

@@ -11,8 +11,9 @@ import psycopg
 from psycopg import sql
 
 from shardwright.bluegreen import lines
-from shardwright.bluegreen.images import Image, ShapeSection, within
+from shardwright.bluegreen.images import Image, within
 from shardwright.bluegreen.trial import trial
+from shardwright.config import ShapeSection
 from shardwright.move.preflight.finding import Finding
 from shardwright.pg.faults import explain
 from shardwright.pg.queries import load

@@ -63,9 +63,8 @@ def _undeclared(images: Images, image: Image, read: Reads) -> Iterator[Finding]:
         shown = images.giving.shown(table)
         fact = f"[{image.line}] reads {shown}, which is not in its from: a change of {shown} would not be brought"
         places = ", ".join(f"the column for {name}" for name in (key.columns if key else ()))
-        cure = (
-            f"[{image.line}] from = {{ …, {lines.key(shown)} = [{places}] }}; or --allow {CONSTANT} where it never changes"
-        )
+        more = f"from = {{ …, {lines.key(shown)} = [{places}] }}"
+        cure = f"[{image.line}] {more}; or --allow {CONSTANT} where it never changes"
         yield Finding("error", "dependence", fact, cure, allow=CONSTANT)
     if read.functions:
         fact = f"[{image.line}] calls {listed(read.functions)}: what that reads can't be told"
