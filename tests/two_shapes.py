@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
-from shardwright.bluegreen.describe import describe
+from shardwright.bluegreen.check import Shown, check_shapes, show
 from shardwright.bluegreen.images import Images
 from shardwright.bluegreen.sample import Tried, round_trip
-from shardwright.bluegreen.shape import BACK, FORWARD, images
 from shardwright.config import ShapeSection, TenantsSection
 from shardwright.move.preflight.finding import Finding
-from shardwright.pg.tables import Tables, read_tables
-from shardwright.transfer.graph import TableGraph
+from shardwright.pg.tables import read_tables
 from shardwright.transfer.place import table_graph
 from shardwright.transfer.scope import Scope
 from shardwright.transfer.whose import OneTenant
@@ -38,27 +36,24 @@ class TwoShapes:
     back_shapes: Mapping[str, ShapeSection] = field(default_factory=dict)
     blue_section: TenantsSection = field(default_factory=lambda: TenantsSection(root="orgs", key="org_id"))
     green_section: TenantsSection = field(default_factory=lambda: TenantsSection(root="orgs", key="org_id"))
-    found: list[Finding] = field(default_factory=list)
+
+    def show(self) -> Shown:
+        """Both directions."""
+        blue, green = read_tables(self.blue), read_tables(self.green)
+        graphs = table_graph(blue, self.blue_section), table_graph(green, self.green_section)
+        return show(self.blue, self.green, graphs, self.shapes, self.back_shapes)
 
     def forward(self) -> Images:
         """Green's tables as blue shows them."""
-        return self._images(self.blue, self.green, self.shapes, self.green_section, FORWARD)
+        return self.show().there
 
     def back(self) -> Images:
         """Blue's tables as green shows them."""
-        return self._images(self.green, self.blue, self.back_shapes, self.blue_section, BACK)
+        return self.show().back
 
-    def _images(
-        self,
-        giving: psycopg.Connection[Any],
-        receiving: psycopg.Connection[Any],
-        shapes: Mapping[str, ShapeSection],
-        section: TenantsSection,
-        where: str,
-    ) -> Images:
-        tables, there = read_tables(giving), read_tables(receiving)
-        described, self.found = describe(giving, tables, shapes, where)
-        return images(tables, there, shapes, graph_of(there, section), described=described, section=where)
+    def check(self, allow: Collection[str] = ()) -> list[Finding]:
+        """What all checks find, with tenant 1."""
+        return check_shapes(self.blue, self.green, self.show(), ["1"], allow=allow)
 
     def try_out(self, *tenants: str, rows: int = 300) -> Tried:
         """The round trip of these tenants."""
@@ -67,11 +62,6 @@ class TwoShapes:
     def facts(self, *tenants: str) -> list[str]:
         """What the round trip finds."""
         return [each.fact for each in self.try_out(*tenants).findings]
-
-
-def graph_of(tables: Tables, section: TenantsSection) -> TableGraph:
-    """The graph, whatever is in its way."""
-    return table_graph(tables, section)
 
 
 def carry(two: TwoShapes, tenant: str) -> dict[str, int]:

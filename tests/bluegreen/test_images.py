@@ -113,6 +113,20 @@ def test_an_indirect_table_whose_parent_is_shaped(make_two: MakeTwo) -> None:
     assert carry(two, "2") == {"orgs": 1, "tasks": 1, "notes": 1, "marks": 0}
 
 
+def test_references_of_a_type_that_blue_has_not(make_two: MakeTwo) -> None:
+    """They are texts there, and compared as such; also where they lead to the tenant."""
+    two = make_two(
+        """CREATE TABLE orgs (id text PRIMARY KEY); CREATE TABLE t (id text PRIMARY KEY, org_id text NOT NULL);
+        CREATE TABLE u (id int PRIMARY KEY, t_id text NOT NULL); INSERT INTO orgs VALUES ('A'), ('b');
+        INSERT INTO t VALUES ('Q', 'A'), ('r', 'b'); INSERT INTO u VALUES (1, 'Q'), (2, 'r'), (3, 'Q')""",
+        """CREATE EXTENSION citext; CREATE TABLE orgs (id citext PRIMARY KEY);
+        CREATE TABLE t (id citext PRIMARY KEY, org_id citext NOT NULL REFERENCES orgs);
+        CREATE TABLE u (id int PRIMARY KEY, t_id citext NOT NULL REFERENCES t)""",
+    )
+    assert two.facts("A", "b") == []
+    assert carry(two, "A") == {"orgs": 1, "t": 1, "u": 2}
+
+
 def test_hostile_names(make_two: MakeTwo) -> None:
     """Quotes, percent signs, braces, dots, spaces and reserved words are names like others, in other schemas too."""
     two = make_two(

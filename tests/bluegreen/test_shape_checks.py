@@ -29,8 +29,7 @@ P = ORGS + "CREATE TABLE p (id int PRIMARY KEY, org_id int NOT NULL, c text); "
 def test_a_select_that_is_none(make_two: MakeTwo, select: str, fact: str) -> None:
     """In PostgreSQL's words, and nothing has been done."""
     two = make_two(T, P, shapes={"p": shape(select, t="id")})
-    two.forward()
-    (finding,) = two.found
+    (finding,) = two.show().findings
     assert (finding.severity, finding.fact[: len(fact)]) == ("error", fact)
     assert two.blue.execute("SELECT count(*) FROM t").fetchone() == (0,)
 
@@ -124,3 +123,31 @@ def test_whether_blue_can_hold_what_green_may_write(make_two: MakeTwo) -> None:
     two.green.execute("DROP TABLE u")
     (finding,) = way_back(two.forward(), two.back())
     assert (finding.allow, finding.fact) == (ONE_WAY, "[bluegreen.back.t] from names p.no, which is no column")
+
+
+def test_all_checks_together(make_two: MakeTwo) -> None:
+    """Errors first; what is allowed is a warning; where a SELECT is none, nothing else is asked."""
+    two = make_two(
+        T + "INSERT INTO orgs VALUES (1); INSERT INTO t VALUES (1, 1, 'a', 'b')",
+        P + "ALTER TABLE p ADD d timestamptz DEFAULT now()",
+        shapes={"p": shape("SELECT id, org_id, a AS c FROM t", t="id")},
+        back_shapes={"t": shape("SELECT id, org_id, upper(c) AS a FROM p", p="id")},
+    )
+    found = two.check()
+    assert [(each.severity, each.allow) for each in found] == [("error", LOSSY)] * 2 + [("note", None)] * 3
+    assert [each.fact for each in found] == [
+        "t.b is not made from green: a row that changes there comes home without it",
+        "t.a comes back as another value in 1 of 1 row (first at 1)",
+        "t.b is read by nothing: it is not brought",
+        "p.d is not given: it has its default, anew each time the row changes at the giving side",
+        "p.d is read by nothing: it is not brought",
+    ]
+    assert [each.severity for each in two.check(allow=[LOSSY])] == ["warning"] * 2 + ["note"] * 3
+    two.back_shapes = {"t": shape("SELECT nothing FROM p", p="id")}
+    assert {each.allow for each in two.check() if each.severity == "error"} == {ONE_WAY}
+    assert "error" not in {each.severity for each in two.check(allow=[ONE_WAY])}
+    two.shapes = {"p": shape("SELECT nothing FROM t", t="id")}
+    assert [each.fact for each in two.check(allow=[ONE_WAY])] == [
+        '[bluegreen.tables.p] select: column "nothing" does not exist',
+        '[bluegreen.back.t] select: column "nothing" does not exist',
+    ]

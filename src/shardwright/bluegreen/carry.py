@@ -56,8 +56,12 @@ def is_custom(type_: str) -> bool:
 
 def type_there(column: Column) -> str:
     """The type of a `carried` column's values at the giving side, but for the width of integers."""
-    is_text = is_custom(column.type) and not column.is_portable and column.equality == PLAIN_EQUALITY
-    return "pg_catalog.text" if is_text else column.type
+    return "pg_catalog.text" if is_text_there(column) else column.type
+
+
+def is_text_there(column: Column) -> bool:
+    """Whether a `carried` column travels as a text because its type may be missing at the giving side."""
+    return is_custom(column.type) and not column.is_portable and column.equality == PLAIN_EQUALITY
 
 
 def fits(given: str, wanted: str) -> bool:

@@ -52,7 +52,8 @@ class Images:
     `receiving` is the receiving side's graph without the tables that get nothing; they are ignored there, and named
     by `left_alone`. `giving_side_view` is the same graph as the giving side shows it: conditions on rows of the
     receiving tables are written for the giving side with it. `untaken` are columns of the giving side that no image
-    takes, as far as that can be told without reading a SELECT; `unread` its tables that feed none.
+    takes, as far as that can be told without reading a SELECT; `unread` its tables that feed none; `ungiven` the
+    columns of receiving tables that have their defaults.
     """
 
     giving: Tables = field(repr=False)
@@ -62,6 +63,7 @@ class Images:
     giving_side_view: TableGraph = field(repr=False)
     left_alone: tuple[TableName, ...] = ()
     untaken: Mapping[TableName, tuple[str, ...]] = field(default_factory=dict)
+    ungiven: Mapping[TableName, tuple[str, ...]] = field(default_factory=dict)
     unread: tuple[TableName, ...] = ()
 
     @cached_property

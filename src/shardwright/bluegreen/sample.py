@@ -178,7 +178,8 @@ class _Trip:
 
     def _references(self, image: Image, shown: Seen, keys: Collection[Key]) -> Iterator[Finding]:
         """Foreign keys are not checked by what writes as a replica."""
-        for key in image.table.foreign_keys:
+        as_shown = self.forward.giving_side_view[image.name].table.foreign_keys
+        for key, key_there in zip(image.table.foreign_keys, as_shown, strict=True):
             if not key.is_validated or self._is_kept_by_blue(image, key):
                 continue
             parent = self.forward.giving_side_view.find(key.table)
@@ -188,7 +189,7 @@ class _Trip:
                 own.under(keys, own.named),
                 sql.SQL(" AND ").join(sql.SQL("{} IS NOT NULL").format(sql.Identifier("r", c)) for c in key.columns),
                 source,
-                joined(key, "p", "r"),
+                joined(key_there if parent else key, "p", "r"),
             )
             row = side.execute(query).fetchone()
             if row is not None:

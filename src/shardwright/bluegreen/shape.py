@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from psycopg import sql
 
 from shardwright.bluegreen import lines
-from shardwright.bluegreen.carry import carried, expression, is_as_it_is
+from shardwright.bluegreen.carry import PLAIN_EQUALITY, carried, expression, is_as_it_is, is_text_there
 from shardwright.bluegreen.images import Feed, Image, Images, within
 from shardwright.config import ShapeSection
-from shardwright.pg.tables import Column, Table, TableName, Tables
+from shardwright.pg.tables import Column, ForeignKey, Table, TableName, Tables
 from shardwright.transfer import names
 from shardwright.transfer.graph import PlacedTable, Problem, TableGraph, Way, columns_text, with_partitions
 from shardwright.transfer.keys import key_of
@@ -83,6 +83,7 @@ class _Shaping:
         self._problems: list[Problem] = []
         self._shapes = dict(self._resolved(shapes))
         self._untaken: dict[TableName, tuple[str, ...]] = {}
+        self._ungiven: dict[TableName, tuple[str, ...]] = {}
 
     def images(self) -> Images:
         """All of them, by the names of their tables."""
@@ -101,6 +102,7 @@ class _Shaping:
             giving_side_view=self._view(found),
             left_alone=alone,
             untaken={name: columns for name, columns in self._untaken.items() if columns},
+            ungiven={name: columns for name, columns in self._ungiven.items() if columns},
             unread=tuple(
                 table.name for table in self._giving.tables if table.partition_of is None and table.name not in fed
             ),
@@ -238,6 +240,9 @@ class _Shaping:
     def _made(self, table: Table, taken: list[Column], given: _Given) -> Image | None:
         columns = tuple(carried(given.types[column.name], column) for column in taken)
         limited = _limited(table, columns)
+        self._ungiven[table.name] = tuple(
+            column.name for column in table.columns if column.generated is None and not limited.has(column.name)
+        )
         line, own = self._line(given.entry), given.own
         if own is not None and all(is_as_it_is(given.types[column.name], column) for column in taken):
             shown = replace(limited, storage=own.storage, rows=own.rows, bytes=own.bytes)
@@ -301,7 +306,7 @@ class _Shaping:
 
     def _view(self, found: dict[TableName, Image]) -> TableGraph:
         tables = tuple(
-            replace(each, table=image.shown, partitions=self._partitions(image))
+            _shown(each, image, found, self._partitions(image))
             for each in self._graph.tables
             if (image := found.get(each.table.name)) is not None
         )
@@ -345,6 +350,31 @@ def _limited(table: Table, columns: tuple[Column, ...]) -> Table:
         foreign_keys=tuple(each for each in table.foreign_keys if own.issuperset(each.columns)),
         sequences=tuple(each for each in table.sequences if each.column in own),
     )
+
+
+def _shown(
+    placed: PlacedTable, image: Image, found: Mapping[TableName, Image], partitions: tuple[Table, ...]
+) -> PlacedTable:
+    """The table as the giving side shows it: what is a text there refers as one."""
+    plain = {key: _as_there(key, image.shown, found) for key in placed.table.foreign_keys}
+    keys = tuple(plain[key] for key in image.shown.foreign_keys)
+    steps, climbs = (tuple(plain.get(key, key) for key in keys) for keys in (placed.way.steps, placed.way.climbs))
+    way = replace(placed.way, steps=steps, climbs=climbs)
+    return replace(placed, table=replace(image.shown, foreign_keys=keys), way=way, partitions=partitions)
+
+
+def _as_there(key: ForeignKey, own: Table, found: Mapping[TableName, Image]) -> ForeignKey:
+    there = found[key.table].shown if key.table in found else own
+    pairs = zip(key.columns, key.referenced_columns, key.operators, strict=True)
+    operators = (
+        PLAIN_EQUALITY if _is_text(own, mine) or _is_text(there, theirs) else operator
+        for mine, theirs, operator in pairs
+    )
+    return replace(key, operators=tuple(operators))
+
+
+def _is_text(table: Table, name: str) -> bool:
+    return table.has(name) and is_text_there(table.column(name))
 
 
 def _places(key: tuple[str, ...]) -> str:

@@ -43,7 +43,8 @@ def dependence(connection: psycopg.Connection[Any], images: Images) -> Iterator[
         except psycopg.Error as error:
             fault = explain(error)
             fact = f"[{image.line}] what its select reads can't be looked at: {fault.reason}"
-            yield Finding("error", "dependence", fact, fault.hint, allow=CONSTANT)
+            allow = CONSTANT if isinstance(error, psycopg.errors.InsufficientPrivilege) else None
+            yield Finding("error", "dependence", fact, fault.hint, allow=allow)
             continue
         for table, columns in found.columns.items():
             read.setdefault(table, set()).update(columns)
@@ -54,6 +55,13 @@ def dependence(connection: psycopg.Connection[Any], images: Images) -> Iterator[
         if unread := [each.name for each in own if each.name not in read.get(table, ()) and not each.generated]:
             fact = f"{images.giving.shown(table)}.{columns_text(tuple(unread))} is read by nothing: it is not brought"
             yield Finding("note", "dependence", fact)
+
+
+def defaults(images: Images) -> Iterator[Finding]:
+    """Columns that get no value from the other side."""
+    for table, columns in images.ungiven.items():
+        fact = f"{images.receiving.catalog.shown(table)}.{columns_text(columns)} is not given: it has its default, anew"
+        yield Finding("note", "defaults", f"{fact} each time the row changes at the giving side")
 
 
 def _undeclared(images: Images, image: Image, read: Reads) -> Iterator[Finding]:
