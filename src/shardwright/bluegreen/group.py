@@ -113,7 +113,7 @@ class Group:
 
     def bring(self, shard: str) -> int:
         """What was noted on one shard is brought to all it gives to, and forgotten; gives how many keys."""
-        ways = self._ways_from(shard)
+        ways = self.ways_from(shard)
         if not ways:
             return 0
         reader, brought = self._reader(shard), 0
@@ -127,14 +127,15 @@ class Group:
         self._forget(reader, shard, taken)
         return brought
 
-    def _ways_from(self, shard: str) -> list[tuple[str, Scope]]:
+    def ways_from(self, shard: str) -> list[tuple[str, Scope]]:
+        """To which other shards rows of this one go, and which."""
         ways = [(lane.green, lane.there) for lane in self.lanes if lane.blue == shard]
         ways += [(lane.blue, lane.back) for lane in self.lanes if lane.green == shard and lane.back is not None]
         return ways
 
     def _forget(self, reader: psycopg.Connection[Any], shard: str, taken: str) -> None:
         """Together with the keys of its own rows that were noted for a proof: none is being made now."""
-        forget_drained(reader, _all_of(self._ways_from(shard)).tables, taken)
+        forget_drained(reader, _all_of(self.ways_from(shard)).tables, taken)
         foreign = [table for lane in self.lanes for table in self._own_tables(lane, shard) if not table.notes_itself]
         seen = sql.SQL("pg_catalog.pg_visible_in_snapshot(xid, {}::pg_catalog.pg_snapshot)").format(sql.Literal(taken))
         for queue in {table.changed.as_string(None): table.changed for table in foreign}.values():
@@ -148,14 +149,14 @@ class Group:
 
     def behind(self) -> Behind:
         """What is noted and not brought, as of now."""
-        ways_of = {name: ways for name in self.shards if (ways := self._ways_from(name))}
+        ways_of = {name: ways for name in self.shards if (ways := self.ways_from(name))}
         return Behind({name: captured(self._reader(name), _all_of(ways)) for name, ways in ways_of.items()})
 
     # --- tenants --------------------------------------------------------------------------------
 
     def unknown(self, shard: str) -> list[str]:
         """The tenants with a row of their own on the shard whom it has not written down."""
-        ways = self._ways_from(shard)
+        ways = self.ways_from(shard)
         return self._unknown(self._reader(shard), ways[0][1], among_changed=False) if ways else []
 
     def _unknown(self, reader: psycopg.Connection[Any], scope: Scope, *, among_changed: bool) -> list[str]:
@@ -233,7 +234,7 @@ class Group:
         with snapshot(reader) as taken:
             if new := self._unknown(reader, lane.there, among_changed=True):
                 raise NewTenants(lane.blue, new)
-            for there, scope in self._ways_from(lane.blue):
+            for there, scope in self.ways_from(lane.blue):
                 drain(reader, self._writer(there), scope, scope.tables)
             found = compare(reader, self._writer(lane.green), lane.there, done=done)
         self._forget(reader, lane.blue, taken)
@@ -247,11 +248,14 @@ class Group:
     def _writer(self, shard: str) -> psycopg.Connection[Any]:
         """With room for the keys of all that the shard is given."""
         if shard not in self._writers:
-            connection = self._kept(self._writers, shard)
-            write_silently(connection)
-            for lane in self.lanes:
-                make_room(connection, list(self._own_tables(lane, shard)))
+            self.prepare(self._kept(self._writers, shard), shard)
         return self._writers[shard]
+
+    def prepare(self, connection: psycopg.Connection[Any], shard: str) -> None:
+        """The session writes silently, with room for the keys of all that the shard is given."""
+        write_silently(connection)
+        for lane in self.lanes:
+            make_room(connection, list(self._own_tables(lane, shard)))
 
     def _kept(self, kept: dict[str, psycopg.Connection[Any]], shard: str) -> psycopg.Connection[Any]:
         if shard not in kept:

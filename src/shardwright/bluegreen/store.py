@@ -255,6 +255,11 @@ class Changes:
         row = self._connection.execute(_queries["is_ended"], {"id": order}).fetchone()
         return bool(row and row[0])
 
+    def is_past(self, run: int) -> bool:
+        """Whether the way back was open for as long as it was to be."""
+        row = self._connection.execute(_queries["is_past"], {"run": run}).fetchone()
+        return bool(row and row[0])
+
     def set_throttle(self, run: int, throttle: Mapping[str, Any]) -> None:
         """The copy goes as fast as these values say, from its next part on."""
         self._connection.execute(_queries["throttle"], {"run": run, "throttle": json.dumps(throttle)})
