@@ -403,8 +403,8 @@ def clean(context: StepContext) -> Result:
     with way.source.open(claims=False) as connection:
         is_there = capture.is_registered(connection, context.run)
     removed = 0
-    if is_there:
-        way.take_over()
+    if is_there:  # of the target that is not known: what a mover forgets first there, he may have forgotten already
+        way.source.take_over()
         with way.control() as moves:
             move = moves.move(context.run)
         if move.phase != "cleaning":  # else the rows that it vouches for are half gone
