@@ -13,25 +13,19 @@ from shardwright.bluegreen.describe import describe
 from shardwright.bluegreen.images import Images
 from shardwright.bluegreen.sample import Tried, round_trip
 from shardwright.bluegreen.shape import BACK, FORWARD, images
-from shardwright.config import TenantsSection
+from shardwright.config import ShapeSection, TenantsSection
 from shardwright.move.preflight.finding import Finding
 from shardwright.pg.tables import Tables, read_tables
 from shardwright.transfer.graph import TableGraph
 from shardwright.transfer.place import table_graph
 from shardwright.transfer.scope import Scope
+from shardwright.transfer.whose import OneTenant
 
 
-@dataclass(frozen=True)
-class Shape:
-    """As in the configuration."""
-
-    select: str
-    from_: Mapping[str, tuple[str, ...]]
-
-
-def shape(select: str, **from_: str | tuple[str, ...]) -> Shape:
+def shape(select: str, **from_: str | tuple[str, ...]) -> ShapeSection:
     """A shape; a table's key of one column may be written as that."""
-    return Shape(select, {name: (key,) if isinstance(key, str) else key for name, key in from_.items()})
+    tables = {name: (key,) if isinstance(key, str) else key for name, key in from_.items()}
+    return ShapeSection.model_validate({"select": select, "from": tables})
 
 
 @dataclass
@@ -40,8 +34,8 @@ class TwoShapes:
 
     blue: psycopg.Connection[Any]
     green: psycopg.Connection[Any]
-    shapes: Mapping[str, Shape] = field(default_factory=dict)
-    back_shapes: Mapping[str, Shape] = field(default_factory=dict)
+    shapes: Mapping[str, ShapeSection] = field(default_factory=dict)
+    back_shapes: Mapping[str, ShapeSection] = field(default_factory=dict)
     blue_section: TenantsSection = field(default_factory=lambda: TenantsSection(root="orgs", key="org_id"))
     green_section: TenantsSection = field(default_factory=lambda: TenantsSection(root="orgs", key="org_id"))
     found: list[Finding] = field(default_factory=list)
@@ -58,7 +52,7 @@ class TwoShapes:
         self,
         giving: psycopg.Connection[Any],
         receiving: psycopg.Connection[Any],
-        shapes: Mapping[str, Shape],
+        shapes: Mapping[str, ShapeSection],
         section: TenantsSection,
         where: str,
     ) -> Images:
@@ -84,10 +78,10 @@ def carry(two: TwoShapes, tenant: str) -> dict[str, int]:
     """The tenant's rows are in green as copy and drain would bring them; how many of each table. It is compared."""
     found = two.forward()
     assert found.problems == ()
-    source, target = Scope(1, tenant, found.giving_side_view), Scope(1, tenant, found.receiving)
-    assert [each.name for each in source.tables] == [each.name for each in target.tables]
+    scope = Scope(1, OneTenant(tenant), found.receiving, found.giving_side_view)
     brought = {}
-    for here, there in zip(source.tables, target.tables, strict=True):
+    for there in scope.tables:
+        here = there.here
         select = sql.SQL("SELECT {} FROM {} AS r WHERE {}").format(here.columns(), here.table.source, here.mine())
         out_of = sql.SQL("COPY ({}) TO STDOUT (FORMAT {})").format(select, here.format)
         into = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT {})").format(

@@ -11,8 +11,9 @@ import psycopg
 from psycopg import sql
 
 from shardwright.bluegreen import lines
-from shardwright.bluegreen.images import Image, ShapeSection, within
+from shardwright.bluegreen.images import Image, within
 from shardwright.bluegreen.trial import trial
+from shardwright.config import ShapeSection
 from shardwright.move.preflight.finding import Finding
 from shardwright.pg.faults import explain
 from shardwright.pg.queries import load
@@ -60,7 +61,8 @@ def describe(
 
 def _columns(connection: psycopg.Connection[Any], giving: Tables, select: str) -> list[tuple[str, str]]:
     with trial(connection, giving):
-        cursor = connection.execute(sql.SQL("SELECT * FROM {} AS s LIMIT 0").format(within(select)))
+        query = sql.SQL("SELECT * FROM {} AS s LIMIT 0").format(within(select))
+        cursor = connection.execute(query, binary=True)  # which takes one statement and no more
         result = cursor.pgresult
         width = result.nfields if result else 0
         names = [column.name for column in cursor.description or ()]

@@ -5,26 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
 
 from psycopg import sql
 
 from shardwright.pg.tables import Table, TableName, Tables
 from shardwright.transfer.graph import Problem, TableGraph
-
-
-class ShapeSection(Protocol):
-    """[bluegreen.tables.NAME] or [bluegreen.back.NAME]: the SELECT that gives the table's rows, and what it reads."""
-
-    @property
-    def select(self) -> str:
-        """SQL over the giving side's tables."""
-        ...
-
-    @property
-    def from_(self) -> Mapping[str, tuple[str, ...]]:
-        """Each table in it, with its columns that make the key of a row, in the key's order."""
-        ...
 
 
 @dataclass(frozen=True)

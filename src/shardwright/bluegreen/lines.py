@@ -46,7 +46,8 @@ def proposed(section: str, table: Table, giving: Table | None, catalogs: tuple[T
         if has(column.name) or needs_value(column) or giving is None
     )
     source = table_name(giving_side, giving.name) if giving is not None else "…"
-    keyed = tuple(column.name for column in table.primary_key) or ("…",)
+    key = tuple(column.name for column in table.primary_key) or ("…",)
+    keyed = tuple(column if has(column) else "…" for column in key)
     fed = giving_side.shown(giving.name) if giving is not None else "…"
     shown = receiving_side.shown(table.name)
     select = f"SELECT {columns} FROM {source}"  # noqa: S608 configuration

@@ -85,7 +85,14 @@ class _Trip:
                 cure = "GRANT SET ON PARAMETER session_replication_role TO the role, by a superuser"
                 yield Finding("error", "round-trip", "no row can be tried: the role may not write as a replica", cure)
                 return
-            homes = self._choose()
+            try:
+                with self.blue.transaction():
+                    homes = self._choose()
+            except psycopg.Error as error:
+                if self.blue.closed:
+                    raise
+                yield Finding("error", "round-trip", f"no rows of a tenant can be found: {_told(error)}")
+                return
             for image in self._in_order():
                 yield from self._there(image)
             if self.back is not None:

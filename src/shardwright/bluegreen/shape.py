@@ -13,7 +13,8 @@ from psycopg import sql
 
 from shardwright.bluegreen import lines
 from shardwright.bluegreen.carry import carried, expression, is_as_it_is
-from shardwright.bluegreen.images import Feed, Image, Images, ShapeSection, within
+from shardwright.bluegreen.images import Feed, Image, Images, within
+from shardwright.config import ShapeSection
 from shardwright.pg.tables import Column, Table, TableName, Tables
 from shardwright.transfer import names
 from shardwright.transfer.graph import PlacedTable, Problem, TableGraph, Way, columns_text, with_partitions
@@ -213,8 +214,6 @@ class _Shaping:
 
     def _feeds(self, table: Table, line: str, key: tuple[str, ...], shape: ShapeSection) -> tuple[Feed, ...] | None:
         before, feeds = len(self._problems), list[Feed]()
-        if not shape.from_:
-            self._problem((table.name,), f"[{line}] does not say what it is made from", f"[{line}] from = {{ … }}")
         for entry, columns in shape.from_.items():
             found = names.find(self._giving, entry)
             own = self._giving.by_name[found.tables[0]] if found.is_exact and len(found.tables) == 1 else None

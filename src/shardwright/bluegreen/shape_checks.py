@@ -63,9 +63,8 @@ def _undeclared(images: Images, image: Image, read: Reads) -> Iterator[Finding]:
         shown = images.giving.shown(table)
         fact = f"[{image.line}] reads {shown}, which is not in its from: a change of {shown} would not be brought"
         places = ", ".join(f"the column for {name}" for name in (key.columns if key else ()))
-        cure = (
-            f"[{image.line}] from = {{ …, {lines.key(shown)} = [{places}] }}; or --allow {CONSTANT} where it is still"
-        )
+        more = f"from = {{ …, {lines.key(shown)} = [{places}] }}"
+        cure = f"[{image.line}] {more}; or --allow {CONSTANT} where it never changes"
         yield Finding("error", "dependence", fact, cure, allow=CONSTANT)
     if read.functions:
         fact = f"[{image.line}] calls {listed(read.functions)}: what that reads can't be told"
@@ -104,7 +103,8 @@ def _shape_of_plan(connection: psycopg.Connection[Any], image: Image) -> Iterato
 def _tops(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The node, and those below it as long as there is one each."""
     yield node
-    if len(below := node.get("Plans", ())) == 1:
+    below = [each for each in node.get("Plans", ()) if each["Parent Relationship"] not in {"SubPlan", "InitPlan"}]
+    if len(below) == 1:
         yield from _tops(below[0])
 
 
