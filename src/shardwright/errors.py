@@ -740,6 +740,28 @@ class SequencesRefused(Refused):
 
 
 @dataclass(eq=False)
+class NotArchived(Refused):
+    """A shard could not be written to an archive; what was there before is as it was."""
+
+    shard: str
+    reason: str
+    help: str
+    fact = "{shard} was not archived: {reason}"
+    cure = "{help}"
+
+
+@dataclass(eq=False)
+class NotDropped(Refused):
+    """A shard's database is still needed, or may be."""
+
+    shard: str
+    reason: str
+    help: str
+    fact = "the database of {shard} was not dropped: {reason}"
+    cure = "{help}"
+
+
+@dataclass(eq=False)
 class NotDisposable(Refused):
     """A command that destroys data was given for a fleet that is not marked for it."""
 

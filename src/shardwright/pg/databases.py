@@ -33,6 +33,12 @@ def create_if_missing(url: DatabaseUrl, *, application_name: str) -> bool:
         return True
 
 
+def is_there(url: DatabaseUrl, *, application_name: str) -> bool:
+    """Whether the server has the database of `url`. Raises psycopg.Error where the server is away."""
+    with connect(url.with_database(MAINTENANCE), application_name=application_name) as admin:
+        return admin.execute(_queries["database"], {"database": url.database}).fetchone() is not None
+
+
 def drop(url: DatabaseUrl, *, application_name: str) -> None:
     """The database of `url` is gone, and the sessions that used it are ended. Raises psycopg.Error."""
     with connect(url.with_database(MAINTENANCE), application_name=application_name) as admin:
