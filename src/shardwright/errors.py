@@ -721,6 +721,25 @@ class NotSwitched(Refused):
 
 
 @dataclass(eq=False)
+class GreenNotMade(Refused):
+    """Green shards are not there, or not at the revision that they are to have."""
+
+    faults: str
+    fact = "the green shards are not ready\n{faults}"
+    cure = "mend that, then repeat; or: shardwright bluegreen cancel"
+
+
+@dataclass(eq=False)
+class GreenNotEmpty(Refused):
+    """A green shard that was there before has rows in tables that are filled from blue."""
+
+    shard: str
+    tables: str
+    fact = "{shard} has rows in {tables}, which would be mixed with those of blue; nothing was deleted"
+    cure = "name another database under [bluegreen.shards.{shard}], or drop that one: it is made anew"
+
+
+@dataclass(eq=False)
 class GreenNotPlaced(Refused):
     """The tenants of a blue-green change can't be spread over the green shards as was asked."""
 

@@ -14,7 +14,8 @@ import psycopg
 import pytest
 
 from shardwright import errors
-from shardwright.bluegreen.archive import Archive, archive, drop
+from shardwright.bluegreen.archive import Archive, archive
+from shardwright.bluegreen.drop import drop
 from shardwright.catalog import placement
 from shardwright.catalog.control import open_control
 from shardwright.catalog.store import record_shards
@@ -154,7 +155,7 @@ def test_no_secret_is_in_the_arguments(shard: Shard, tmp_path: Path, programs: P
 def test_a_shard_goes_once_it_is_archived(shard: Shard, control: psycopg.Connection[Any], tmp_path: Path) -> None:
     """Not before, with its sessions; and a second time there is nothing to do."""
     for folder in (None, tmp_path):
-        with pytest.raises(errors.NotDropped, match=r"no folder for its archive|blue_0\.dump is not there"):
+        with pytest.raises(errors.NotDropped, match=r"no folder with its archive|blue_0\.dump is not there"):
             drop(shard, control, "main", folder=folder)
     (tmp_path / "blue_0.dump").write_text("no archive")
     with pytest.raises(errors.NotDropped, match="is no archive"):

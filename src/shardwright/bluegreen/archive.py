@@ -1,4 +1,4 @@
-"""What becomes of a shard that is not needed any more: an archive in a folder, and then no database."""
+"""A shard's whole database as a file in a folder, from which it can be restored."""
 
 from __future__ import annotations
 
@@ -6,19 +6,14 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psycopg
 
 from shardwright import errors
-from shardwright.catalog import placement
-from shardwright.catalog.check import identity_of
-from shardwright.dsn import DatabaseUrl
 from shardwright.embedded import find_binaries
-from shardwright.pg import databases, moving
 from shardwright.pg.connect import connect
 from shardwright.pg.faults import explain
 from shardwright.pg.programs import ProgramFailed, run_on, run_plainly
@@ -99,59 +94,15 @@ def require_able(shard: Shard, *, programs: _Programs | None = None) -> None:
         raise errors.NotArchived(shard=shard.name, reason=reason, help=_BINARIES_HELP.format(version=server))
 
 
-def drop(
-    shard: Shard,
-    control: psycopg.Connection[Any],
-    shard_set: str,
-    *,
-    folder: Path | None,
-    without_archive: bool = False,
-    spare: Iterable[DatabaseUrl] = (),
-) -> bool:
-    """The shard's database is gone, its sessions ended; whether there was one.
-
-    Only where the directory has no tenant on it, none is on the move there, it is none of `spare` by whatever address
-    (give the control database and the shards that stay), and `folder` has its archive, unless `without_archive`.
-    Raises NotDropped, psycopg.Error.
-    """
-    if tenants := placement.loads(control, shard_set).get(shard.name, 0):
-        them = "1 tenant is" if tenants == 1 else f"{tenants:,} tenants are"
-        raise _kept(shard, f"{them} placed on it", f"shardwright tenants --shard {shard.name}")
-    if not databases.is_there(shard.url, application_name=_NAME):
-        return False
-    with connect(shard.url, application_name=_NAME) as connection:
-        if names := moving.tenants(connection):
-            raise _kept(shard, f"tenants are on the move there: {names}", "shardwright move status")
-    own = identity_of(shard.url)
-    if own is None or own in [identity_of(url) for url in spare]:
-        reason = "it could not be told apart from others" if own is None else "another part of the fleet lives in it"
-        raise _kept(shard, reason, "shardwright shards check")
-    if not without_archive:
-        _require_archive(shard, folder)
-    databases.drop(shard.url, application_name=_NAME)
-    return True
-
-
-def _require_archive(shard: Shard, folder: Path | None) -> None:
-    file = archive_file(shard, folder) if folder else None
-    if file is None or not file.is_file():
-        where = f"{file} is not there" if file else "no folder for its archive was named"
-        raise _kept(shard, where, "shardwright bluegreen finish --archive FOLDER, or without one: --drop")
-    try:
-        found = _database_in(file, _programs(shard))
-    except ProgramFailed as error:
-        raise _kept(shard, f"{file} is no archive: {error}", f"mv '{file}' '{file}.broken', then repeat") from error
-    if found != shard.url.database:
-        raise _kept(shard, f"{file} is the archive of database {found}", "name another folder")
-
-
-def _kept(shard: Shard, reason: str, cure: str) -> errors.NotDropped:
-    return errors.NotDropped(shard=shard.name, reason=reason, help=cure)
-
-
 def _no_room(shard: Shard, folder: Path, error: OSError) -> errors.NotArchived:
     reason = f"{folder} can't be written to: {error.strerror}"
     return errors.NotArchived(shard=shard.name, reason=reason, help=f"df -h '{folder}'; ls -ld '{folder}'")
+
+
+def archived_database(shard: Shard, folder: Path) -> str | None:
+    """The name of the database that the archive is of; None where there is none. Raises ProgramFailed, EmbeddedError."""
+    file = archive_file(shard, folder)
+    return _database_in(file, _programs(shard)) if file.is_file() else None
 
 
 def _programs(shard: Shard) -> _Programs:
