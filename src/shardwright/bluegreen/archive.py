@@ -100,7 +100,7 @@ def _no_room(shard: Shard, folder: Path, error: OSError) -> errors.NotArchived:
 
 
 def archived_database(shard: Shard, folder: Path) -> str | None:
-    """The name of the database that the archive is of; None where there is none. Raises ProgramFailed, EmbeddedError."""
+    """The database that the archive is of, None where there is no archive. Raises ProgramFailed, EmbeddedError."""
     file = archive_file(shard, folder)
     return _database_in(file, _programs(shard)) if file.is_file() else None
 

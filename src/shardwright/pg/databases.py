@@ -134,7 +134,9 @@ def _unfinished(url: DatabaseUrl) -> str:
 def _nature(admin: psycopg.Connection[Any], database: str) -> Nature | None:
     found = admin.execute(_queries["database"], {"database": database}).fetchone()
     settings = admin.execute(_queries["database_settings"], {"database": database}).fetchall()
-    return Nature(*found, settings=tuple((role, setting) for role, setting in settings)) if found else None
+    if found is None:
+        return None
+    return replace(Nature(*found), settings=tuple((role, setting) for role, setting in settings))
 
 
 def _setting_again(name: sql.Identifier, role: str | None, setting: str) -> sql.Composed:
