@@ -761,6 +761,25 @@ class NotSwitched(Refused):
 
 
 @dataclass(eq=False)
+class GreenNotMade(Refused):
+    """Green shards are not there, or not at the revision that they are to have."""
+
+    faults: str
+    fact = "the green shards are not ready\n{faults}"
+    cure = "mend that, then repeat; or: shardwright bluegreen cancel"
+
+
+@dataclass(eq=False)
+class GreenNotEmpty(Refused):
+    """A green shard that was there before has rows in tables that are filled from blue."""
+
+    shard: str
+    tables: str
+    fact = "{shard} has rows in {tables}, which would be mixed with those of blue; nothing was deleted"
+    cure = "name another database under [bluegreen.shards.{shard}], or drop that one: it is made anew"
+
+
+@dataclass(eq=False)
 class GreenNotPlaced(Refused):
     """The tenants of a blue-green change can't be spread over the green shards as was asked."""
 
@@ -777,6 +796,28 @@ class SequencesRefused(Refused):
     findings: str
     fact = "no sequence was changed: two shards could draw one number\n{findings}"
     cure = "mend the sequences as said; shardwright bluegreen plan   shows them all"
+
+
+@dataclass(eq=False)
+class NotArchived(Refused):
+    """A shard could not be written to an archive; what was there before is as it was."""
+
+    shard: str
+    reason: str
+    help: str
+    fact = "{shard} was not archived: {reason}"
+    cure = "{help}"
+
+
+@dataclass(eq=False)
+class NotDropped(Refused):
+    """A shard's database is still needed, or may be."""
+
+    shard: str
+    reason: str
+    help: str
+    fact = "the database of {shard} was not dropped: {reason}"
+    cure = "{help}"
 
 
 @dataclass(eq=False)
