@@ -394,6 +394,15 @@ class NoSuchMove(ControlError):
 
 
 @dataclass(eq=False)
+class NoSuchChange(ControlError):
+    """There never was a blue-green change, or the run is none, or none is open."""
+
+    what: str
+    fact = "{what}: there is no such blue-green change"
+    cure = "shardwright bluegreen status"
+
+
+@dataclass(eq=False)
 class NoSuchTenant(ControlError):
     """The directory has no tenant of that id."""
 
@@ -758,6 +767,64 @@ class NotSwitched(Refused):
         "shardwright move status {tenant}; once it is switched: shardwright move finish {tenant}, or: "
         "shardwright move undo {tenant}"
     )
+
+
+@dataclass(eq=False)
+class MovesUnderWay(Refused):
+    """Tenants are on the move, and a blue-green change takes all of them along."""
+
+    fact = "tenants are on the move: a blue-green change begins when none is"
+    cure = "shardwright move status   shows them; then: shardwright move finish ID, or: shardwright move undo ID"
+
+
+@dataclass(eq=False)
+class ChangeRefused(Refused):
+    """The preflight found reasons why the change would fail."""
+
+    findings: str
+    fact = "nothing was touched: the change can't begin\n{findings}"
+    cure = "shardwright bluegreen plan   shows everything that was found"
+
+
+@dataclass(eq=False)
+class ChangeNotThere(Refused):
+    """The change is not where what was asked could be done."""
+
+    asked: str
+    run: int
+    phase: str
+    fact = "blue-green change {run} is {phase}: {asked} can't be done now"
+    cure = "shardwright bluegreen status"
+
+
+@dataclass(eq=False)
+class NoWayBack(Refused):
+    """The change was begun without a way back, and tenants are at green already."""
+
+    run: int
+    tenants: int
+    fact = "blue-green change {run} has no way back, and {tenants} tenants are at green"
+    cure = "shardwright bluegreen switch --all; then: shardwright bluegreen finish"
+
+
+@dataclass(eq=False)
+class ShardsGone(Refused):
+    """The configuration does not name shards any more that a change is made of."""
+
+    run: int
+    shards: str
+    file: str
+    fact = "blue-green change {run} is made of {shards}, which {file} does not name any more"
+    cure = "write them again as they were, until the change is finished or undone"
+
+
+@dataclass(eq=False)
+class ShapesBroken(Refused):
+    """One side can't show the tables of the other."""
+
+    problems: str
+    fact = "the tables of both sets don't fit together\n{problems}"
+    cure = "shardwright bluegreen plan   shows everything that was found"
 
 
 @dataclass(eq=False)

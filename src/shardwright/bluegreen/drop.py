@@ -41,8 +41,8 @@ def drop(
     if not databases.is_there(shard.url, application_name=_NAME):
         return False
     with connect(shard.url, application_name=_NAME) as connection:
-        if names := moving.tenants(connection):
-            raise _kept(shard, f"tenants are on the move there: {names}", "shardwright move status")
+        if found := moving.moving(connection):
+            raise _kept(shard, found.fact, found.command)
     own = identity_of(shard.url)
     if own is None or own in [identity_of(url) for url in spare]:
         reason = "it could not be told apart from others" if own is None else "another part of the fleet lives in it"

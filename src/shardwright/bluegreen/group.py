@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -26,7 +27,7 @@ from shardwright.transfer.sessions import Sessions, write_silently
 from shardwright.transfer.stream import Streamed
 from shardwright.transfer.whose import EVERYBODY, tenants_of
 
-Pace = Callable[[Streamed], None]
+Pace = Callable[[int], None]
 
 
 class NewTenants(Exception):
@@ -96,13 +97,15 @@ class Group:
             ready = [each for each in whole if each.blue == lane.blue]
             brought += Copy(
                 lane.there, self._sessions[lane.blue], self._sessions[lane.green], self.context,
-                streams=streams, pace=pace, also=lambda reader, ready=ready: self._drain_all(reader, ready),
+                streams=streams, pace=pace, also=partial(self._drain_all, lane, ready),
             ).copy()  # fmt: skip
             whole.append(lane)
         return brought
 
-    def _drain_all(self, reader: psycopg.Connection[Any], lanes: Iterable[Lane]) -> int:
+    def _drain_all(self, lane: Lane, lanes: Iterable[Lane], reader: psycopg.Connection[Any]) -> int:
         """To the lanes that are whole already, out of the snapshot in which another is about to forget."""
+        if new := self._unknown(reader, lane.there, among_changed=True):
+            raise NewTenants(lane.blue, new)
         return sum(drain(reader, self._writer(lane.green), lane.there, lane.there.tables).keys for lane in lanes)
 
     # --- rounds ---------------------------------------------------------------------------------
@@ -161,7 +164,7 @@ class Group:
 
     def _unknown(self, reader: psycopg.Connection[Any], scope: Scope, *, among_changed: bool) -> list[str]:
         root = next(table for table in scope.tables if table.placed.kind == "root").here
-        among = sql.SQL("")
+        among: sql.Composable = sql.SQL("")
         if among_changed:
             among = sql.SQL("EXISTS (SELECT FROM {} AS q WHERE {}) AND ").format(root.queue, root.is_row("r", "q"))
         key = sql.Identifier("r", str(root.placed.way.key))
@@ -182,10 +185,10 @@ class Group:
             theirs = [each for each in known if name in (each.blue, each.green)]
             everyone.add_tenants(
                 self._writer(name), self.context.run, theirs, is_blue=is_blue,
-                note=self._noting(name, is_blue=is_blue) if come_late else None,
+                note=self._noting(is_blue=is_blue) if come_late else None,
             )  # fmt: skip
 
-    def _noting(self, shard: str, *, is_blue: bool) -> Callable[[Tenant], list[sql.Composed]]:
+    def _noting(self, *, is_blue: bool) -> Callable[[Tenant], list[sql.Composed]]:
         def note(tenant: Tenant) -> list[sql.Composed]:
             lane = next(each for each in self.lanes if each.pair == (tenant.blue, tenant.green))
             if tenant.tenant == EVERYBODY or tenant.at_green == is_blue or (not is_blue and lane.back is None):

@@ -82,9 +82,7 @@ class Sets:
     def sessions(self) -> Mapping[str, Sessions]:
         """Of every shard, for this runner."""
         context = self.context
-        return {
-            name: Sessions(shard, context.run, context.runner, keeps=True) for name, shard in self.shards.items()
-        }
+        return {name: Sessions(shard, context.run, context.runner, keeps=True) for name, shard in self.shards.items()}
 
     @cached_property
     def schemas(self) -> Schemas:
@@ -177,4 +175,3 @@ def read_schemas(fleet: FleetConfig, blue: Shard, green: Shard, *, has_way_back:
     if told:
         raise errors.ShapesBroken(problems="\n".join(f"  {each}" for each in dict.fromkeys(told)))
     return Schemas(blue_graph, green_graph, forward, back)
-

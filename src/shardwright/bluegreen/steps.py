@@ -1,4 +1,4 @@
-"""The steps of a blue-green change. Each may be done again wherever it had come to, and taken back until blue is let go."""
+"""The steps of a blue-green change. Each may be done again wherever it had come to, and undone until blue is let go."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
@@ -19,11 +20,16 @@ from shardwright.bluegreen.follow import Conductor
 from shardwright.bluegreen.group import Group, NewTenants
 from shardwright.bluegreen.lanes import Lane, by_shard
 from shardwright.bluegreen.sequences import raise_home, raise_sequences
-from shardwright.bluegreen.sets import Sets
+from shardwright.bluegreen.sets import NAME, Sets
 from shardwright.bluegreen.store import Changes
+from shardwright.catalog.control import open_control
+from shardwright.migration.history import History
+from shardwright.migration.rollout import script_location
 from shardwright.move.way import asking
 from shardwright.pg.fingerprint import fingerprint
+from shardwright.runs.fanout import FanOutLimits
 from shardwright.runs.kinds import Kind, Progress, Shelf, Step, StepContext, Stopped
+from shardwright.runs.stopping import StopRequest
 from shardwright.runs.store import operator
 from shardwright.transfer import capture, everyone
 from shardwright.transfer.everyone import Tenant
@@ -47,8 +53,8 @@ def create(context: StepContext) -> Result:
     with _sets(context) as sets:
         config = sets.fleet.config
         made = making.create(
-            sets.green, sets.blue[0], History.read(config), str(context.plan["revision"]),
-            run=context.run, limits=limits_of(config), stop=_stop(context),
+            sets.green, sets.blue[0], History(script_location(sets.fleet)), str(context.plan["revision"]),
+            run=context.run, limits=FanOutLimits.from_config(config.limits), stop=StopRequest(),
         )  # fmt: skip
         fingerprints = {}
         for shard in sets.green:
@@ -59,8 +65,8 @@ def create(context: StepContext) -> Result:
 
 def undo_create(context: StepContext) -> None:
     """The databases that the change has made are gone."""
-    with _sets(context) as sets:
-        making.undo(sets.green, run=context.run)
+    with _sets(context) as sets, open_control(sets.fleet.control, application_name=NAME) as control:
+        making.take_back(sets.green, control, sets.fleet.shard_set, run=context.run)
 
 
 # --- capture --------------------------------------------------------------------------------------
@@ -87,9 +93,7 @@ def _register(sets: Sets, name: str, lanes: Sequence[Lane], tenants: Sequence[Te
     watch = sets.schemas.watch(context.run, blue=blue, lanes=[lane.number for lane in lanes])
     with shard_lock(context, sessions, sets.hold) as connection:
         capture.make_schema(connection)
-        everyone.register(
-            connection, watch, side="blue" if blue else "green", is_open=blue, runner=context.runner
-        )
+        everyone.register(connection, watch, side="blue" if blue else "green", is_open=blue, runner=context.runner)
     sessions.take_over()
     with sessions.open() as connection:
         theirs = [each for each in tenants if name in (each.blue, each.green)]
@@ -103,9 +107,7 @@ def _adopt(sets: Sets, group: Group, shard: str) -> None:
     with sets.control() as changes:
         for tenant in group.unknown(shard):
             lane = min(lanes, key=lambda lane: len(changes.tenants(sets.context.run, [lane.pair])))
-            changes.adopt(
-                sets.context.run, sets.context.runner, tenant, *lane.pair, at_green=False, by=operator()
-            )
+            changes.adopt(sets.context.run, sets.context.runner, tenant, *lane.pair, at_green=False, by=operator())
             group.add_tenants([Tenant(tenant, *lane.pair, at_green=False)], come_late=True)
 
 
@@ -141,9 +143,7 @@ def copy(context: StepContext) -> Result:
 
         def act(group: Group) -> Streamed:
             with _throttle(sets, group) as throttle:
-                return _knowing_all(
-                    sets, group, lambda: group.copy(streams=_streams(context), pace=lambda part: throttle(part.bytes))
-                )
+                return _knowing_all(sets, group, lambda: group.copy(streams=_streams(context), pace=throttle))
 
         brought = sum(_in_groups(sets, act), Streamed())
     return {"rows": brought.rows, "bytes": brought.bytes, "seconds": round(time.monotonic() - began, 3)}
@@ -195,7 +195,7 @@ def compare(context: StepContext) -> Result:
         _raise_sequences(sets)
 
         def act(group: Group) -> int:
-            return sum(_knowing_all(sets, group, lambda lane=lane: _compare(sets, group, lane)) for lane in group.lanes)
+            return sum(_knowing_all(sets, group, partial(_compare, sets, group, lane)) for lane in group.lanes)
 
         rows = sum(_in_groups(sets, act))
     return {"rows": rows}

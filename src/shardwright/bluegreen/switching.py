@@ -1,4 +1,4 @@
-"""One tenant's switch to green, or home: the switch of a move, between shards that all tenants' rows are drained between."""
+"""One tenant's switch to green, or home: the switch of a move, among all that is drained between both shards."""
 
 from __future__ import annotations
 
@@ -202,4 +202,3 @@ class Switching:
         for session in sessions.values():
             fence.open_for_writes(session, flag)
             fence.unlock(session, flag)
-

@@ -12,7 +12,7 @@ held at one moment, and two rows that exchange a unique value never meet.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -78,7 +78,11 @@ class _Pairs(ExitStack):
 
 
 class Copy:
-    """The copy of one transfer; `copy()` may be called again after a death, and goes on where it was."""
+    """The copy of one transfer; `copy()` may be called again after a death, and goes on where it was.
+
+    `also` is called within each snapshot before what it has seen is forgotten, for others who need that as well; it
+    gives how many keys it has brought them.
+    """
 
     def __init__(
         self,
@@ -90,6 +94,7 @@ class Copy:
         streams: int,
         pace: Pace = lambda _: None,
         snapshot_seconds: float = SNAPSHOT_SECONDS,
+        also: Callable[[psycopg.Connection[Any]], int] = lambda _: 0,
     ) -> None:
         self._scope = scope
         self._source = source
@@ -98,6 +103,7 @@ class Copy:
         self._streams = streams
         self._pace = _one_at_a_time(pace)
         self._snapshot_seconds = snapshot_seconds
+        self._also = also
         self._brought = Streamed()
         self._estimate = sum(int(table["rows"]) for table in context.plan.get("tables", ()))
 
@@ -141,7 +147,10 @@ class Copy:
         """The tenant's rows in each table, counted no further than is of any matter."""
         counts = [
             sql.SQL("SELECT {}, count(*) FROM (SELECT FROM {} AS r WHERE {} LIMIT {}) AS _").format(
-                sql.Literal(table.number), table.table.source, table.mine(), sql.Literal(_SHARE_ROWS * _MOST_SHARES + 1)
+                sql.Literal(table.number),
+                table.here.table.source,
+                table.here.mine(),
+                sql.Literal(_SHARE_ROWS * _MOST_SHARES + 1),
             )
             for table in tables
         ]
@@ -162,7 +171,7 @@ class Copy:
     def _begun(self, tables: list[MovedTable]) -> list[MovedTable]:
         """The tables of which something is at the target, before and among `tables`: they have to be drained to a new
         snapshot. What is still empty needs no drain, and may not have one: a row without its parents leads nowhere."""
-        before = self._scope.tables[: tables[0].number]
+        before = self._scope.tables[: self._scope.tables.index(tables[0])]
         return [*before, *(table for table in tables if self._is_begun(table))]
 
     def _is_begun(self, table: MovedTable) -> bool:
@@ -225,7 +234,7 @@ class Copy:
         """A new snapshot, to which all that is there has been brought; gives the name by which streams share it."""
         with snapshot(reader) as taken:
             row = reader.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone()
-            if drain(reader, writer, self._scope, begun).keys:
+            if drain(reader, writer, self._scope, begun).keys + self._also(reader):
                 with self._source.open() as other:
                     self._forget(other, begun, taken)
             yield row[0]
@@ -281,7 +290,7 @@ class Copy:
                     "FROM {} AS r WHERE {}"
                 ).format(
                     table.list, table.key_of("r"), sql.Literal(size), table.key_as_numbered("r"),
-                    table.table.source, table.mine(),
+                    table.here.table.source, table.here.mine(),
                 )
             )  # fmt: skip
             reader.execute(sql.SQL("CREATE INDEX ON {} (n)").format(table.list))
@@ -317,12 +326,13 @@ def _one_at_a_time(pace: Pace) -> Pace:
 
 def _width(table: MovedTable) -> float:
     """Bytes of a row, indexes and all."""
-    return max(table.placed.bytes / max(table.placed.rows, 1), 1)
+    there = table.here.placed
+    return max(there.bytes / max(there.rows, 1), 1)
 
 
 def _rows(part: Part, *, but_drained: bool) -> sql.Composed:
     """The rows of a part; `but_drained` leaves out those that the drain to the snapshot has brought."""
-    table = part.table
+    table = part.table.here
     source, mine = table.table.source, table.mine()
     same = table.is_row("r", "q") if table.key else sql.SQL("true")
     drained: sql.Composable = sql.SQL("true")
