@@ -68,8 +68,8 @@ MEANINGS = {
     "moves.lag": "A move rests while a replica of one of its shards is further behind. Needs pg_monitor.",
     "moves.probe": "A SELECT of one boolean, asked on both shards every second: a move rests while it is not true.",
     "bluegreen.revision": "The revision of the green shards; the blue ones stay where they are.",
-    "bluegreen.placement": "Which green shard a tenant gets: `pairs`, the one that stands where its blue one does, of as "
-    "many; `least_loaded`, the largest tenants first onto the emptiest; `modulo`, by a hash of the id.",
+    "bluegreen.placement": "Which green shard a tenant gets: `pairs`, the one that stands where its blue one does, of "
+    "as many; `least_loaded`, the largest tenants first onto the emptiest; `modulo`, by a hash of the id.",
     "bluegreen.pins": 'Tenants whose green shard is chosen by hand, as `tenant = "shard"`.',
     "bluegreen.shards.url": "The green shard's URL. Its database need not be there yet.",
     "bluegreen.shards.labels": "As in `[shards.NAME]`.",
@@ -78,10 +78,10 @@ MEANINGS = {
     "bluegreen.tenants.keys": "Tables where another column says so.",
     "bluegreen.tenants.shared": "Tables with the same rows on every green shard.",
     "bluegreen.tenants.ignored": "Tables whose rows belong to nobody, and are not brought along.",
-    "bluegreen.tables.select": "What the green table holds: a SELECT from blue tables. Its columns have the green ones' "
-    "names.",
-    "bluegreen.tables.from": "The blue tables in it, each with its columns that make the green table's key, in the key's "
-    "order.",
+    "bluegreen.tables.select": "What the green table holds: a SELECT from blue tables. Its columns have the green "
+    "ones' names.",
+    "bluegreen.tables.from": "The blue tables in it, each with its columns that make the green table's key, in the "
+    "key's order.",
     "bluegreen.back.select": "What the blue table holds on the way back: a SELECT from green tables.",
     "bluegreen.back.from": "The green tables in it, each with its columns that make the blue table's key.",
     "lint.enabled": "Whether the SQL of a rollout is looked at before it begins.",
