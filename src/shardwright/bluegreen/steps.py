@@ -16,6 +16,7 @@ from psycopg import sql
 
 from shardwright import errors
 from shardwright.bluegreen import create as making
+from shardwright.bluegreen.emptiness import make_empty
 from shardwright.bluegreen.follow import Conductor
 from shardwright.bluegreen.group import Group, NewTenants
 from shardwright.bluegreen.lanes import Lane, by_shard
@@ -56,6 +57,7 @@ def create(context: StepContext) -> Result:
             sets.green, sets.blue[0], History(script_location(sets.fleet)), str(context.plan["revision"]),
             run=context.run, limits=FanOutLimits.from_config(config.limits), stop=StopRequest(),
         )  # fmt: skip
+        make_empty(sets.green, [image.name for image in sets.schemas.there.tables], run=context.run)
         fingerprints = {}
         for shard in sets.green:
             with asking(shard) as connection:
