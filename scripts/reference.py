@@ -67,6 +67,23 @@ MEANINGS = {
     "moves.active": "A move rests while more sessions than that are at work on one of its shards.",
     "moves.lag": "A move rests while a replica of one of its shards is further behind. Needs pg_monitor.",
     "moves.probe": "A SELECT of one boolean, asked on both shards every second: a move rests while it is not true.",
+    "bluegreen.revision": "The revision of the green shards; the blue ones stay where they are.",
+    "bluegreen.placement": "Which green shard a tenant gets: `pairs`, the one that stands where its blue one does, of "
+    "as many; `least_loaded`, the largest tenants first onto the emptiest; `modulo`, by a hash of the id.",
+    "bluegreen.pins": 'Tenants whose green shard is chosen by hand, as `tenant = "shard"`.',
+    "bluegreen.shards.url": "The green shard's URL. Its database need not be there yet.",
+    "bluegreen.shards.labels": "As in `[shards.NAME]`.",
+    "bluegreen.tenants.root": "The root table there; its primary key is the same tenant's id.",
+    "bluegreen.tenants.key": "The column that says there which tenant a row belongs to.",
+    "bluegreen.tenants.keys": "Tables where another column says so.",
+    "bluegreen.tenants.shared": "Tables with the same rows on every green shard.",
+    "bluegreen.tenants.ignored": "Tables whose rows belong to nobody, and are not brought along.",
+    "bluegreen.tables.select": "What the green table holds: a SELECT from blue tables. Its columns have the green "
+    "ones' names.",
+    "bluegreen.tables.from": "The blue tables in it, each with its columns that make the green table's key, in the "
+    "key's order.",
+    "bluegreen.back.select": "What the blue table holds on the way back: a SELECT from green tables.",
+    "bluegreen.back.from": "The green tables in it, each with its columns that make the blue table's key.",
     "lint.enabled": "Whether the SQL of a rollout is looked at before it begins.",
     "lint.allow": "Rules that are let pass everywhere, by name; `shardwright lint` names them.",
 }
@@ -119,17 +136,23 @@ def _shown(kind: type[errors.ShardwrightError]) -> str:
 
 def key_table(section: str) -> str:
     """The keys of one section: kind of value, default, meaning."""
-    fields = config._SECTIONS[section].model_fields
     rows = [
         f"| `{key}` | {_kind(field)} | {_default(field)} | {MEANINGS[f'{section}.{key}']} |"
-        for key, field in fields.items()
+        for key, field in _own_keys(section).items()
     ]
     return "\n".join(["| key | value | default | meaning |", "| --- | --- | --- | --- |", *rows, ""])
 
 
+def _own_keys(section: str) -> dict[str, FieldInfo]:
+    """The section's keys as the file has them, without those that are sections again."""
+    fields = config._SECTIONS[section].model_fields
+    named = {field.alias or name: field for name, field in fields.items()}
+    return {key: field for key, field in named.items() if f"{section}.{key}" not in config._SECTIONS}
+
+
 def check_meanings() -> None:
     """Raises KeyError where MEANINGS and the configuration's keys are not the same."""
-    keys = {f"{name}.{key}" for name, section in config._SECTIONS.items() for key in section.model_fields}
+    keys = {f"{section}.{key}" for section in config._SECTIONS for key in _own_keys(section)}
     if keys != MEANINGS.keys():
         raise KeyError(f"MEANINGS and the configuration differ in: {sorted(keys ^ MEANINGS.keys())}")
 
@@ -151,6 +174,8 @@ def _kind(field: FieldInfo) -> str:
             + (f" from {bounds['ge']}" if "ge" in bounds else "")
             + (f" to {bounds['le']}" if "le" in bounds else "")
         )
+    if get_origin(kind) is dict and get_args(kind)[1] not in (str, config.Name):
+        return "table of lists of texts"
     return _KINDS[get_origin(kind) or kind]
 
 
@@ -315,6 +340,11 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "config.runs": lambda: key_table("runs"),
     "config.moves": lambda: key_table("moves"),
     "config.lint": lambda: key_table("lint"),
+    "config.bluegreen": lambda: key_table("bluegreen"),
+    "config.bluegreen.shards": lambda: key_table("bluegreen.shards"),
+    "config.bluegreen.tenants": lambda: key_table("bluegreen.tenants"),
+    "config.bluegreen.tables": lambda: key_table("bluegreen.tables"),
+    "config.bluegreen.back": lambda: key_table("bluegreen.back"),
     "preflight.checks": preflight_checks,
     "cli.common": common_options,
     "cli.commands": command_entries,

@@ -231,7 +231,7 @@ class Config(_Section):
     def green_tenants(self) -> TenantsSection | None:
         """How rows belong to tenants on the green shards: by [bluegreen.tenants], else as everywhere."""
         own = self.bluegreen.tenants if self.bluegreen else None
-        return self.tenants.model_copy(update=dict(own)) if self.tenants and own else self.tenants
+        return self.tenants.model_copy(update=vars(own)) if self.tenants and own else self.tenants
 
     @property
     def is_embedded(self) -> bool:

@@ -110,6 +110,17 @@ class DatabaseUrl:
         """The same server and user, another database."""
         return replace(self, database=database)
 
+    def without_secrets(self) -> tuple[DatabaseUrl, dict[str, str]]:
+        """The URL as a command line may show it, and the parameters that it may not; the password is in neither."""
+        secrets = {key: value for key, value in self.parameters if key in _SECRET_PARAMETERS}
+        shown = tuple(each for each in self.parameters if each[0] not in secrets)
+        return replace(self, password=None, parameters=shown), secrets
+
+    def with_parameter(self, name: str, value: str) -> DatabaseUrl:
+        """The same URL with one more parameter, or another value of it."""
+        others = tuple(each for each in self.parameters if each[0] != name)
+        return replace(self, parameters=(*others, (name, value)))
+
     def _render(self, *, scheme: str, secrets: bool) -> str:
         query = [(key, value if secrets or key not in _SECRET_PARAMETERS else "***") for key, value in self.parameters]
         user = quote(self.user, safe="") if self.user else ""

@@ -394,6 +394,15 @@ class NoSuchMove(ControlError):
 
 
 @dataclass(eq=False)
+class NoSuchChange(ControlError):
+    """There never was a blue-green change, or the run is none, or none is open."""
+
+    what: str
+    fact = "{what}: there is no such blue-green change"
+    cure = "shardwright bluegreen status"
+
+
+@dataclass(eq=False)
 class NoSuchTenant(ControlError):
     """The directory has no tenant of that id."""
 
@@ -761,6 +770,83 @@ class NotSwitched(Refused):
 
 
 @dataclass(eq=False)
+class MovesUnderWay(Refused):
+    """Tenants are on the move, and a blue-green change takes all of them along."""
+
+    fact = "tenants are on the move: a blue-green change begins when none is"
+    cure = "shardwright move status   shows them; then: shardwright move finish ID, or: shardwright move undo ID"
+
+
+@dataclass(eq=False)
+class ChangeRefused(Refused):
+    """The preflight found reasons why the change would fail."""
+
+    findings: str
+    fact = "nothing was touched: the change can't begin\n{findings}"
+    cure = "shardwright bluegreen plan   shows everything that was found"
+
+
+@dataclass(eq=False)
+class ChangeNotThere(Refused):
+    """The change is not where what was asked could be done."""
+
+    asked: str
+    run: int
+    phase: str
+    fact = "blue-green change {run} is {phase}: {asked} can't be done now"
+    cure = "shardwright bluegreen status"
+
+
+@dataclass(eq=False)
+class NoWayBack(Refused):
+    """The change was begun without a way back, and tenants are at green already."""
+
+    run: int
+    tenants: int
+    fact = "blue-green change {run} has no way back, and {tenants} tenants are at green"
+    cure = "shardwright bluegreen switch --all; then: shardwright bluegreen finish"
+
+
+@dataclass(eq=False)
+class ShardsGone(Refused):
+    """The configuration does not name shards any more that a change is made of."""
+
+    run: int
+    shards: str
+    file: str
+    fact = "blue-green change {run} is made of {shards}, which {file} does not name any more"
+    cure = "write them again as they were, until the change is finished or undone"
+
+
+@dataclass(eq=False)
+class ShapesBroken(Refused):
+    """One side can't show the tables of the other."""
+
+    problems: str
+    fact = "the tables of both sets don't fit together\n{problems}"
+    cure = "shardwright bluegreen plan   shows everything that was found"
+
+
+@dataclass(eq=False)
+class GreenNotMade(Refused):
+    """Green shards are not there, or not at the revision that they are to have."""
+
+    faults: str
+    fact = "the green shards are not ready\n{faults}"
+    cure = "mend that, then repeat; or: shardwright bluegreen cancel"
+
+
+@dataclass(eq=False)
+class GreenNotEmpty(Refused):
+    """A green shard that was there before has rows in tables that are filled from blue."""
+
+    shard: str
+    tables: str
+    fact = "{shard} has rows in {tables}, which would be mixed with those of blue; nothing was deleted"
+    cure = "name another database under [bluegreen.shards.{shard}], or drop that one: it is made anew"
+
+
+@dataclass(eq=False)
 class GreenNotPlaced(Refused):
     """The tenants of a blue-green change can't be spread over the green shards as was asked."""
 
@@ -777,6 +863,28 @@ class SequencesRefused(Refused):
     findings: str
     fact = "no sequence was changed: two shards could draw one number\n{findings}"
     cure = "mend the sequences as said; shardwright bluegreen plan   shows them all"
+
+
+@dataclass(eq=False)
+class NotArchived(Refused):
+    """A shard could not be written to an archive; what was there before is as it was."""
+
+    shard: str
+    reason: str
+    help: str
+    fact = "{shard} was not archived: {reason}"
+    cure = "{help}"
+
+
+@dataclass(eq=False)
+class NotDropped(Refused):
+    """A shard's database is still needed, or may be."""
+
+    shard: str
+    reason: str
+    help: str
+    fact = "the database of {shard} was not dropped: {reason}"
+    cure = "{help}"
 
 
 @dataclass(eq=False)

@@ -14,6 +14,11 @@ import psycopg
 
 from shardwright import config as configuration
 from shardwright import errors
+from shardwright.bluegreen import operate as changing
+from shardwright.bluegreen import start as greens
+from shardwright.bluegreen import steps as greening
+from shardwright.bluegreen.operate import ChangeStatus
+from shardwright.bluegreen.start import ChangeOptions, ChangePlan
 from shardwright.catalog import tenants as directory
 from shardwright.catalog.add import add_shard, plan_add
 from shardwright.catalog.check import ShardHealth, check_control, check_shards
@@ -43,7 +48,7 @@ from shardwright.move.verify import Verification
 from shardwright.runs.board import Board, DurableRun, Places, RunEvent, StepRecord, WorkerSeen
 from shardwright.runs.eta import Eta, eta
 from shardwright.runs.events import Listener, ignore
-from shardwright.runs.follow import following
+from shardwright.runs.follow import following, watching
 from shardwright.runs.kinds import Kind, Shelf
 from shardwright.runs.results import RunResult, ShardResult
 from shardwright.runs.stopping import StopRequest
@@ -61,7 +66,7 @@ ResetOptions = resets.ResetOptions
 SeedOptions = seeds.SeedOptions
 OnFailure = rollout.OnFailure
 MoveOptions = starting.MoveOptions
-KINDS: tuple[Kind, ...] = (detached.KIND, moving.KIND)  # of durable runs, that a worker can carry
+KINDS: tuple[Kind, ...] = (detached.KIND, moving.KIND, greening.KIND)  # of durable runs, that a worker can carry
 
 
 class Fleet:
@@ -422,15 +427,7 @@ class Fleet:
         """An open move keeps to these limits from its next part on. Raises NoSuchMove."""
         return operate.set_throttle(self._for_acting, tenant, limits)
 
-    def carry_move(
-        self,
-        tenant: str,
-        run: int,
-        *,
-        stop: StopRequest | None = None,
-        tell: Callable[[RunEvent], None] = lambda _: None,
-    ) -> MoveStatus:
-        """The tenant's move, `run`, is carried by this process until it can't go on by itself."""
+    def _carry(self, run: int, *, stop: StopRequest | None, tell: Callable[[RunEvent], None]) -> None:
         fleet, section = self.resolved, self.config.runs
         last = max((event.id for event in self.events(run)), default=0)
         limits = WorkerLimits(1, Places(section.at_once, section.per_host), section.time_to_live.total_seconds())
@@ -442,7 +439,90 @@ class Fleet:
 
         with closing(shelf), following(events, tell, after=last):
             carry_here(self._connect_to_act, fleet, KINDS, limits, run, stop=stop or StopRequest())
+
+    def carry_move(
+        self,
+        tenant: str,
+        run: int,
+        *,
+        stop: StopRequest | None = None,
+        tell: Callable[[RunEvent], None] = lambda _: None,
+    ) -> MoveStatus:
+        """The tenant's move, `run`, is carried by this process until it can't go on by itself."""
+        self._carry(run, stop=stop, tell=tell)
         return self.move_status(tenant)
+
+    # --- blue-green -----------------------------------------------------------------------------
+
+    def plan_bluegreen(
+        self,
+        *,
+        keep: timedelta | str | None = None,
+        streams: int | None = None,
+        auto: bool = False,
+        one_way: bool = False,
+        allow: Sequence[str] = (),
+    ) -> ChangePlan:
+        """What a change to the shards of [bluegreen] would do, and what could make it fail; changes nothing.
+
+        Raises MissingKey where there is no [bluegreen], ChangeUnderWay, NoTenants, GreenNotPlaced, ShardsSilent.
+        """
+        options = ChangeOptions(_duration(keep), streams, auto, one_way, tuple(allow))
+        return greens.plan_change(self._for_acting, options)
+
+    def start_bluegreen(self, plan: ChangePlan) -> int:
+        """The change is in the queue; gives its run. Raises ChangeRefused, ChangeUnderWay, MovesUnderWay."""
+        return greens.start_change(self._for_acting, plan)
+
+    def bluegreen_status(self) -> ChangeStatus:
+        """The open change, else the last. Raises NoSuchChange."""
+        if not self._has_control:
+            raise errors.NoSuchChange(what=f"shard set {self.config.fleet.set!r}")
+        return changing.status(self.resolved)
+
+    def carry_bluegreen(
+        self,
+        run: int,
+        *,
+        until: Callable[[ChangeStatus], bool] = lambda _: False,
+        stop: StopRequest | None = None,
+        tell: Callable[[RunEvent], None] = lambda _: None,
+    ) -> ChangeStatus:
+        """The change is carried by this process until it can't go on by itself, or `until` says that it is enough: then
+        it is let go, for workers to go on with."""
+        enough = StopRequest(within=stop)
+        with watching(lambda: until(self.bluegreen_status()), enough.let_go):
+            self._carry(run, stop=enough, tell=tell)
+        return self.bluegreen_status()
+
+    def switch_bluegreen(
+        self, *, tenants: Sequence[str] | None = None, share: float | None = None, home: bool = False
+    ) -> tuple[int, int]:
+        """These tenants, this share of them, or all are to be switched to green, `home` back to blue; gives the run and
+        the order's number. It is done by whoever carries the run.
+
+        Raises NoSuchChange, NoSuchTenant, ChangeNotThere, NoWayBack.
+        """
+        return changing.order_switch(self._for_acting, tenants=tenants, share=share, home=home)
+
+    def bluegreen_order_ended(self, order: int) -> bool:
+        """Whether an order is done."""
+        return changing.is_ended(self.resolved, order)
+
+    def undo_bluegreen(
+        self, *, stop: StopRequest | None = None, tell: Callable[[RunEvent], None] = lambda _: None
+    ) -> ChangeStatus:
+        """Every tenant is at blue, with everything that was written since; nothing of the change is left.
+
+        Raises NoSuchChange, ChangeNotThere, NoWayBack.
+        """
+        return self.carry_bluegreen(changing.ask_undo(self._for_acting), stop=stop, tell=tell)
+
+    def finish_bluegreen(
+        self, *, stop: StopRequest | None = None, tell: Callable[[RunEvent], None] = lambda _: None
+    ) -> ChangeStatus:
+        """The way back is closed, nothing of the change is left on any shard. Raises NoSuchChange, ChangeNotThere."""
+        return self.carry_bluegreen(changing.ask_finish(self._for_acting), stop=stop, tell=tell)
 
     # --- shards and ledger --------------------------------------------------------------------
 

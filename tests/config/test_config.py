@@ -68,6 +68,66 @@ def test_all_that_can_be_said_is_read(write: Write, monkeypatch: pytest.MonkeyPa
     assert "hunter2" not in repr(config)
 
 
+GREEN = '[bluegreen.shards.g]\nurl = "postgresql://h/g"\n'
+
+
+def test_a_green_set_is_read_beside_the_shards(write: Write) -> None:
+    """Its shards are no shards of the fleet; what is not said of it is the default, and as [tenants] says."""
+    blue = '[shards.a]\nurl = "postgresql://h/a"\n[tenants]\nroot = "o"\nkey = "k"\nshared = ["plans"]\n'
+    config = load(write(FLEET + blue + GREEN))
+    assert ([each.name for each in config.shards], [each.name for each in config.green]) == (["a"], ["g"])
+    assert config.bluegreen is not None
+    assert (config.bluegreen.revision, config.bluegreen.placement, config.bluegreen.tables) == ("head", "pairs", {})
+    assert config.green_tenants == config.tenants
+    fleet = FleetConfig(config, config.shards[0].url, config.shards, config.green)
+    assert [each.name for each in fleet.every] == ["a", "g"]
+    assert fleet.select(None) == config.shards
+    assert load(write(FLEET + blue)).green == ()
+
+
+def test_all_that_can_be_said_of_green_is_read(write: Write) -> None:
+    """Shapes with the tables they are made from, pins, and other words for tenants."""
+    text = (
+        FLEET
+        + """
+        [tenants]
+        root = "organizations"
+        key = "organization_id"
+        placement = "modulo"
+        ignored = ["audit_*"]
+        [bluegreen]
+        revision = "4f2a"
+        placement = "least_loaded"
+        [bluegreen.shards.g]
+        url = "postgresql://h/g"
+        labels = { region = "eu" }
+        [bluegreen.pins]
+        acme = "g"
+        [bluegreen.tenants]
+        root = "accounts"
+        key = "account_id"
+        [bluegreen.tables.people]
+        select = "SELECT id, first || last AS name FROM users"
+        from = { users = ["id"], "audit.log" = ["user_id", "at"] }
+        [bluegreen.back.users]
+        select = "SELECT id, name AS first FROM people"
+        from = { people = ["id"] }
+        """
+    )
+    config = load(write(text))
+    green = config.bluegreen
+    assert green is not None
+    assert (green.revision, green.placement, green.pins) == ("4f2a", "least_loaded", {"acme": "g"})
+    assert green.tables["people"].from_ == {"users": ("id",), "audit.log": ("user_id", "at")}
+    assert green.back["users"].select == "SELECT id, name AS first FROM people"
+    tenants = config.green_tenants
+    assert tenants is not None
+    assert (tenants.root, tenants.key, tenants.placement, tenants.ignored) == ("accounts", "account_id", "modulo", ())
+    assert config.tenants is not None
+    assert config.tenants.root == "organizations"
+
+
+SHAPE = GREEN + "[bluegreen.tables.p]\nselect = 'SELECT 1'\n"
 WRONG = [
     # what is in the file, the error, the key it names, a word of the cure
     (FLEET + 'contrl = "x"', errors.UnknownKey, "fleet.contrl", "did you mean control?"),
@@ -108,6 +168,36 @@ WRONG = [
     (FLEET + '[limits]\nlock_timeout = "0s"', errors.BadValue, "limits.lock_timeout", "1ms"),
     (FLEET + '[limits]\nconnections_per_host = "20"', errors.BadValue, "limits.connections_per_host", "quotes"),
     (FLEET + "[limits]\nconnections_per_host = 1", errors.BadValue, "limits.connections_per_host", "3"),
+    (FLEET + "[bluegreen]", errors.MissingKey, "bluegreen.shards", "[bluegreen.shards.NAME]"),
+    (FLEET + "[bluegreen.shards]", errors.BadValue, "bluegreen.shards", "not be empty"),
+    (FLEET + "[bluegrene]", errors.UnknownKey, "bluegrene", "did you mean bluegreen?"),
+    (FLEET + GREEN + "[bluegreen]\nrevison = 'x'", errors.UnknownKey, "bluegreen.revison", "did you mean revision?"),
+    (FLEET + GREEN + "lables = {}", errors.UnknownKey, "bluegreen.shards.g.lables", "did you mean labels?"),
+    (FLEET + GREEN + "[bluegreen.shrads]", errors.UnknownKey, "bluegreen.shrads", "did you mean shards?"),
+    (FLEET + SHAPE + "form = {}\nfrom = {u = ['id']}", errors.UnknownKey, "bluegreen.tables.p.form", "mean from?"),
+    (FLEET + SHAPE, errors.MissingKey, "bluegreen.tables.p.from", "add bluegreen.tables.p.from"),
+    (FLEET + SHAPE + "from = {}", errors.BadValue, "bluegreen.tables.p.from", "not be empty"),
+    (FLEET + SHAPE + "from = {u = []}", errors.BadValue, "bluegreen.tables.p.from.u", "at least one"),
+    (FLEET + SHAPE + "from = {u = 'id'}", errors.BadValue, "bluegreen.tables.p.from.u", "list"),
+    (FLEET + SHAPE + "from = 'u'", errors.BadValue, "bluegreen.tables.p.from", "from is a table"),
+    (FLEET + GREEN + "[bluegreen.tables]\np = 'x'", errors.BadValue, "bluegreen.tables.p", "[bluegreen.tables.p]"),
+    (FLEET + GREEN + "[bluegreen]\nback = 'x'", errors.BadValue, "bluegreen.back", "[bluegreen.back.NAME]"),
+    (FLEET + GREEN + "[bluegreen]\nplacement = 'x'", errors.BadValue, "bluegreen.placement", "'pairs'"),
+    (FLEET + GREEN + "[bluegreen.pins]\nacme = 'a'", errors.BadValue, "bluegreen.pins.acme", "there are: g"),
+    (FLEET + GREEN + "[bluegreen.tenants]\nroot='a'\nkey='b'\nplacement='modulo'", errors.UnknownKey, "placement", ""),
+    (FLEET + '[bluegreen.shards."a b"]\nurl = "postgresql://h/a"', errors.BadValue, '"a b"', "letters, digits"),
+    (
+        FLEET + GREEN + '[shards.g]\nurl = "postgresql://h/a"',
+        errors.BadValue,
+        "bluegreen.shards.g",
+        "shards.g has this",
+    ),
+    (
+        FLEET + GREEN + '[shards.a]\nurl = "postgresql://h/g"',
+        errors.DuplicateDatabase,
+        "bluegreen.shards.g.url",
+        "shards.a.url",
+    ),
     ("[fleet]\ncontrol = \n", errors.ConfigUnreadable, "", "line 2"),
     (FLEET + FLEET, errors.ConfigUnreadable, "", "line 3"),
 ]

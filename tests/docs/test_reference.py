@@ -93,6 +93,15 @@ def test_a_command_that_does_not_exist_would_be_found(tmp_path: Path) -> None:
     assert len(list(shown_commands(page))) == 2
 
 
+def require_known_keys(name: str, section: dict[str, Any]) -> None:
+    has_names = name.rsplit(".", 1)[-1] in ("shards", "tables", "back")
+    for part in section.values() if has_names else [section]:
+        assert set(part) <= set(config._keys(config._SECTIONS[name]))
+        for below in part:
+            if f"{name}.{below}" in config._SECTIONS:
+                require_known_keys(f"{name}.{below}", part[below])
+
+
 @pytest.mark.parametrize("page", PAGES, ids=id_of)
 def test_every_key_shown_exists(page: Path) -> None:
     """Whoever copies a piece of shardwright.toml is not told that a key is unknown."""
@@ -100,8 +109,7 @@ def test_every_key_shown_exists(page: Path) -> None:
         tree = tomllib.loads(body)
         for name, section in tree.get("tool", {}).get("shardwright", tree).items():
             assert name in config._SECTIONS
-            for part in section.values() if name == "shards" else [section]:
-                assert set(part) <= set(config._SECTIONS[name].model_fields)
+            require_known_keys(name, section)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=id_of)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -26,7 +27,7 @@ from shardwright.transfer.sessions import Sessions, write_silently
 from shardwright.transfer.stream import Streamed
 from shardwright.transfer.whose import EVERYBODY, tenants_of
 
-Pace = Callable[[Streamed], None]
+Pace = Callable[[int], None]
 
 
 class NewTenants(Exception):
@@ -96,13 +97,15 @@ class Group:
             ready = [each for each in whole if each.blue == lane.blue]
             brought += Copy(
                 lane.there, self._sessions[lane.blue], self._sessions[lane.green], self.context,
-                streams=streams, pace=pace, also=lambda reader, ready=ready: self._drain_all(reader, ready),
+                streams=streams, pace=pace, also=partial(self._drain_all, lane, ready),
             ).copy()  # fmt: skip
             whole.append(lane)
         return brought
 
-    def _drain_all(self, reader: psycopg.Connection[Any], lanes: Iterable[Lane]) -> int:
+    def _drain_all(self, lane: Lane, lanes: Iterable[Lane], reader: psycopg.Connection[Any]) -> int:
         """To the lanes that are whole already, out of the snapshot in which another is about to forget."""
+        if new := self._unknown(reader, lane.there, among_changed=True):
+            raise NewTenants(lane.blue, new)
         return sum(drain(reader, self._writer(lane.green), lane.there, lane.there.tables).keys for lane in lanes)
 
     # --- rounds ---------------------------------------------------------------------------------
@@ -113,7 +116,7 @@ class Group:
 
     def bring(self, shard: str) -> int:
         """What was noted on one shard is brought to all it gives to, and forgotten; gives how many keys."""
-        ways = self._ways_from(shard)
+        ways = self.ways_from(shard)
         if not ways:
             return 0
         reader, brought = self._reader(shard), 0
@@ -127,14 +130,15 @@ class Group:
         self._forget(reader, shard, taken)
         return brought
 
-    def _ways_from(self, shard: str) -> list[tuple[str, Scope]]:
+    def ways_from(self, shard: str) -> list[tuple[str, Scope]]:
+        """To which other shards rows of this one go, and which."""
         ways = [(lane.green, lane.there) for lane in self.lanes if lane.blue == shard]
         ways += [(lane.blue, lane.back) for lane in self.lanes if lane.green == shard and lane.back is not None]
         return ways
 
     def _forget(self, reader: psycopg.Connection[Any], shard: str, taken: str) -> None:
         """Together with the keys of its own rows that were noted for a proof: none is being made now."""
-        forget_drained(reader, _all_of(self._ways_from(shard)).tables, taken)
+        forget_drained(reader, _all_of(self.ways_from(shard)).tables, taken)
         foreign = [table for lane in self.lanes for table in self._own_tables(lane, shard) if not table.notes_itself]
         seen = sql.SQL("pg_catalog.pg_visible_in_snapshot(xid, {}::pg_catalog.pg_snapshot)").format(sql.Literal(taken))
         for queue in {table.changed.as_string(None): table.changed for table in foreign}.values():
@@ -148,19 +152,19 @@ class Group:
 
     def behind(self) -> Behind:
         """What is noted and not brought, as of now."""
-        ways_of = {name: ways for name in self.shards if (ways := self._ways_from(name))}
+        ways_of = {name: ways for name in self.shards if (ways := self.ways_from(name))}
         return Behind({name: captured(self._reader(name), _all_of(ways)) for name, ways in ways_of.items()})
 
     # --- tenants --------------------------------------------------------------------------------
 
     def unknown(self, shard: str) -> list[str]:
         """The tenants with a row of their own on the shard whom it has not written down."""
-        ways = self._ways_from(shard)
+        ways = self.ways_from(shard)
         return self._unknown(self._reader(shard), ways[0][1], among_changed=False) if ways else []
 
     def _unknown(self, reader: psycopg.Connection[Any], scope: Scope, *, among_changed: bool) -> list[str]:
         root = next(table for table in scope.tables if table.placed.kind == "root").here
-        among = sql.SQL("")
+        among: sql.Composable = sql.SQL("")
         if among_changed:
             among = sql.SQL("EXISTS (SELECT FROM {} AS q WHERE {}) AND ").format(root.queue, root.is_row("r", "q"))
         key = sql.Identifier("r", str(root.placed.way.key))
@@ -181,10 +185,10 @@ class Group:
             theirs = [each for each in known if name in (each.blue, each.green)]
             everyone.add_tenants(
                 self._writer(name), self.context.run, theirs, is_blue=is_blue,
-                note=self._noting(name, is_blue=is_blue) if come_late else None,
+                note=self._noting(is_blue=is_blue) if come_late else None,
             )  # fmt: skip
 
-    def _noting(self, shard: str, *, is_blue: bool) -> Callable[[Tenant], list[sql.Composed]]:
+    def _noting(self, *, is_blue: bool) -> Callable[[Tenant], list[sql.Composed]]:
         def note(tenant: Tenant) -> list[sql.Composed]:
             lane = next(each for each in self.lanes if each.pair == (tenant.blue, tenant.green))
             if tenant.tenant == EVERYBODY or tenant.at_green == is_blue or (not is_blue and lane.back is None):
@@ -233,7 +237,7 @@ class Group:
         with snapshot(reader) as taken:
             if new := self._unknown(reader, lane.there, among_changed=True):
                 raise NewTenants(lane.blue, new)
-            for there, scope in self._ways_from(lane.blue):
+            for there, scope in self.ways_from(lane.blue):
                 drain(reader, self._writer(there), scope, scope.tables)
             found = compare(reader, self._writer(lane.green), lane.there, done=done)
         self._forget(reader, lane.blue, taken)
@@ -247,11 +251,14 @@ class Group:
     def _writer(self, shard: str) -> psycopg.Connection[Any]:
         """With room for the keys of all that the shard is given."""
         if shard not in self._writers:
-            connection = self._kept(self._writers, shard)
-            write_silently(connection)
-            for lane in self.lanes:
-                make_room(connection, list(self._own_tables(lane, shard)))
+            self.prepare(self._kept(self._writers, shard), shard)
         return self._writers[shard]
+
+    def prepare(self, connection: psycopg.Connection[Any], shard: str) -> None:
+        """The session writes silently, with room for the keys of all that the shard is given."""
+        write_silently(connection)
+        for lane in self.lanes:
+            make_room(connection, list(self._own_tables(lane, shard)))
 
     def _kept(self, kept: dict[str, psycopg.Connection[Any]], shard: str) -> psycopg.Connection[Any]:
         if shard not in kept:

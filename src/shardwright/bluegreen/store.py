@@ -23,8 +23,10 @@ _queries = load(__package__, "store.sql")
 
 @dataclass(frozen=True)
 class Change:
-    """One change as it stands. `phase`: building (green is made and filled), in_step (tenants may be switched), switched
-    (all of them are), cleaning (the way back is closed), and at the end done or undone."""
+    """One change as it stands.
+
+    `phase`: building (green is made and filled), in_step (tenants may be switched), switched
+    (all of them are), returning, cleaning (the way back is closed), and at the end done or undone."""
 
     run: int
     phase: str
@@ -152,7 +154,7 @@ class Changes:
                         rows.write_row((run, tenant, blue, green, epoch))
         except psycopg.errors.UniqueViolation:
             present = self.last()
-            raise errors.ChangeUnderWay(run=present.run if present else 0) from None
+            raise errors.ChangeUnderWay(action="a new change", run=present.run if present else 0) from None
         except psycopg.errors.CheckViolation:
             raise errors.MovesUnderWay from None
 
@@ -253,6 +255,11 @@ class Changes:
     def is_ended(self, order: int) -> bool:
         """Whether the order is done, or was given up."""
         row = self._connection.execute(_queries["is_ended"], {"id": order}).fetchone()
+        return bool(row and row[0])
+
+    def is_past(self, run: int) -> bool:
+        """Whether the way back was open for as long as it was to be."""
+        row = self._connection.execute(_queries["is_past"], {"run": run}).fetchone()
         return bool(row and row[0])
 
     def set_throttle(self, run: int, throttle: Mapping[str, Any]) -> None:

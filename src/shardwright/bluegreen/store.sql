@@ -85,3 +85,6 @@ SELECT done_at IS NOT NULL FROM shardwright.bluegreen_order WHERE id = %(id)s
 
 -- name: throttle
 UPDATE shardwright.bluegreen SET throttle = throttle || %(throttle)s::jsonb WHERE run = %(run)s
+
+-- name: is_past
+SELECT keep_until <= clock_timestamp() FROM shardwright.bluegreen WHERE run = %(run)s

@@ -1,14 +1,14 @@
-"""One tenant's switch to green, or home: the switch of a move, between shards that all tenants' rows are drained between."""
+"""One tenant's switch to green, or home: the switch of a move, among all that is drained between both shards."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg
 
@@ -27,7 +27,6 @@ from shardwright.transfer.whose import EVERYBODY
 _ROUNDS = 5
 _ASK_AGAIN = 0.2
 Control = Callable[[timedelta | None], AbstractContextManager[Changes]]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -62,13 +61,23 @@ class Switching:
         assert scope is not None  # noqa: S101 nobody goes home where there is no way
         moved = Tenant(tenant.tenant, tenant.blue, tenant.green, at_green=to_green)
         epoch = self._epoch(tenant.tenant)
-        switched = Switch(
-            scope, group.sessions(here), group.sessions(there), self.write_gap,
-            decide=partial(self._decide, tenant.tenant, to_green=to_green), gone_to=there, epoch=epoch + 1,
-            flag=fence.of_tenant(group.context.run, tenant.tenant),
-            settle=partial(self._settle, here), arrive=partial(group.place, [moved]),
-        ).go()  # fmt: skip
+        with self.control(self.write_gap) as changes:
+            switched, failed = self._tried(Switch(
+                scope, group.sessions(here), group.sessions(there), self.write_gap,
+                decide=partial(self._decide, changes, tenant.tenant, to_green=to_green), gone_to=there,
+                epoch=epoch + 1, flag=fence.of_tenant(group.context.run, tenant.tenant),
+                settle=partial(self._settle, here), arrive=partial(group.place, [moved]),
+            ))  # fmt: skip
+        if switched is None:
+            raise failed or AssertionError
         return Done(switched, self._prove(lane, tenant.tenant, to_green=to_green))
+
+    def _tried(self, switch: Switch) -> tuple[Switched | None, psycopg.Error | None]:
+        """A shard's error leaves the block in which it would be taken for one of the control database."""
+        try:
+            return switch.go(), None
+        except psycopg.Error as error:
+            return None, error
 
     def _lane(self, tenant: Tenant) -> Lane:
         return next(lane for lane in self.group.lanes if lane.pair == (tenant.blue, tenant.green))
@@ -89,10 +98,10 @@ class Switching:
         if seconds > budget / 2:
             raise NotNow(f"{keys} keys took {seconds:.3f} s to be brought, too long for the write gap")
 
-    def _decide(self, tenant: str, *, to_green: bool) -> None:
+    def _decide(self, changes: Changes, tenant: str, *, to_green: bool) -> None:
         context = self.group.context
 
-        def decide(changes: Changes) -> None:
+        def decide() -> None:
             changes.switch(context.run, context.runner, tenant, to_green=to_green, changed_by=operator())
 
         def is_decided(changes: Changes) -> bool:
@@ -100,11 +109,10 @@ class Switching:
 
         self._decided(decide, is_decided)
 
-    def _decided(self, decide: Callable[[Changes], None], is_decided: Callable[[Changes], bool]) -> None:
+    def _decided(self, decide: Callable[[], None], is_decided: Callable[[Changes], bool]) -> None:
         """Until it is known what became of the decision, neither side takes these writes."""
         try:
-            with self.control(self.write_gap) as changes:
-                decide(changes)
+            decide()
         except Undecided:
             self.group.context.tell("the control database went away over the decision: writers wait for it")
             if not self._asked(is_decided):
@@ -180,8 +188,9 @@ class Switching:
     def _decide_everybody(self, *, to_green: bool) -> None:
         context, pairs = self.group.context, [lane.pair for lane in self.group.lanes]
 
-        def decide(changes: Changes) -> None:
-            changes.switch_everybody(context.run, context.runner, pairs, to_green=to_green)
+        def decide() -> None:
+            with self.control(self.write_gap) as changes:
+                changes.switch_everybody(context.run, context.runner, pairs, to_green=to_green)
 
         def is_decided(changes: Changes) -> bool:
             lanes = {(lane.blue, lane.green): lane.everybody_at_green for lane in changes.lanes(context.run)}
@@ -193,18 +202,3 @@ class Switching:
         for session in sessions.values():
             fence.open_for_writes(session, flag)
             fence.unlock(session, flag)
-
-
-def tried(
-    act: Callable[[], T], tell: Callable[[str], None], pauses: Iterator[float], rest: Callable[[float], None]
-) -> T:
-    """What `act` gives, tried until it is now; what is in the way is told once."""
-    told = ""
-    while True:
-        try:
-            return act()
-        except NotNow as error:
-            if str(error) != told:
-                tell(str(error))
-            told = str(error)
-            rest(next(pauses))

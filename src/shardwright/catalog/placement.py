@@ -87,6 +87,12 @@ def loads(connection: psycopg.Connection[Any], shard_set: str) -> dict[str, int]
     return dict(connection.execute(_queries["loads"], {"shard_set": shard_set}).fetchall())
 
 
+def epochs(connection: psycopg.Connection[Any], shard_set: str, shards: Iterable[str]) -> dict[str, int]:
+    """Every tenant that is placed on one of these shards, with the epoch of his placement."""
+    values = {"shard_set": shard_set, "shards": list(shards)}
+    return dict(connection.execute(_queries["epochs"], values).fetchall())
+
+
 def choose(tenant: str, shards: Iterable[str], policy: Policy, load_of: Mapping[str, int]) -> str:
     """The shard that `policy` gives a new tenant: the one with the fewest, or its hash modulo the sorted names."""
     names = sorted(shards)

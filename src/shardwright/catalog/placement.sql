@@ -19,6 +19,9 @@ LIMIT %(limit)s
 -- name: loads
 SELECT shard, count(*) FROM shardwright.placement WHERE shard_set = %(shard_set)s GROUP BY shard
 
+-- name: epochs
+SELECT tenant, epoch FROM shardwright.placement WHERE shard_set = %(shard_set)s AND shard = ANY (%(shards)s)
+
 -- name: place
 INSERT INTO shardwright.placement (shard_set, tenant, shard, epoch, changed_by)
 SELECT %(shard_set)s, %(tenant)s, %(shard)s, 1 + coalesce(max(epoch), 0), %(changed_by)s

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,13 +11,14 @@ from dataclasses import replace
 import psycopg
 from psycopg import sql
 
-from shardwright.dsn import DatabaseUrl, redact
+from shardwright.dsn import DatabaseUrl
 from shardwright.embedded import find_binaries
 from shardwright.errors import EmbeddedError
 from shardwright.pg import prepared
 from shardwright.pg.connect import connect
 from shardwright.pg.databases import MAINTENANCE, drop
 from shardwright.pg.faults import explain
+from shardwright.pg.programs import ProgramFailed, run_on
 from shardwright.pg.queries import load
 
 _PREFIX = "shardwright_scratch"
@@ -102,21 +101,10 @@ def _copy_schema(source: DatabaseUrl, target: DatabaseUrl, *what: str) -> None:
 
 
 def _run(command: list[str], url: DatabaseUrl, text: str) -> str:
-    """The output of a PostgreSQL client; the password goes through the environment, where no `ps` shows it."""
-    bare = replace(url, password=None)
-    environment = {**os.environ, **({"PGPASSWORD": url.password} if url.password else {})}
-    done = subprocess.run(
-        [*command, f"--dbname={bare.conninfo}"],
-        input=text,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise NoScratch(redact(last))
-    return done.stdout
+    try:
+        return run_on(url, command, text=text)
+    except ProgramFailed as error:
+        raise NoScratch(str(error)) from error
 
 
 def _copy_versions(source: DatabaseUrl, target: DatabaseUrl, version_table: str) -> None:

@@ -109,9 +109,7 @@ def copy(context: StepContext) -> Result:
     began = time.monotonic()
     with _throttle(way) as throttle:
         streams = int(context.plan.get("streams", 2))
-        brought = Copy(
-            way.scope, way.source, way.target, context, streams=streams, pace=lambda part: throttle(part.bytes)
-        ).copy()
+        brought = Copy(way.scope, way.source, way.target, context, streams=streams, pace=throttle).copy()
     return {"rows": brought.rows, "bytes": brought.bytes, "seconds": round(time.monotonic() - began, 3)}
 
 
@@ -403,8 +401,8 @@ def clean(context: StepContext) -> Result:
     with way.source.open(claims=False) as connection:
         is_there = capture.is_registered(connection, context.run)
     removed = 0
-    if is_there:
-        way.take_over()
+    if is_there:  # of the target that is not known: what a mover forgets first there, he may have forgotten already
+        way.source.take_over()
         with way.control() as moves:
             move = moves.move(context.run)
         if move.phase != "cleaning":  # else the rows that it vouches for are half gone

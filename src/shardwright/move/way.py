@@ -16,11 +16,9 @@ from shardwright import errors
 from shardwright.catalog.control import open_control
 from shardwright.catalog.tenants import require_tenants
 from shardwright.move.store import Moves
-from shardwright.pg import locks
 from shardwright.pg.connect import connect, milliseconds
 from shardwright.pg.fingerprint import Fingerprint, differences, fingerprint
 from shardwright.pg.tables import read_tables
-from shardwright.runs.fanout import SHARD_LOCK
 from shardwright.runs.kinds import StepContext
 from shardwright.shard import Shard
 from shardwright.transfer import capture
@@ -28,9 +26,9 @@ from shardwright.transfer.graph import TableGraph
 from shardwright.transfer.place import table_graph
 from shardwright.transfer.scope import Scope
 from shardwright.transfer.sessions import Sessions
+from shardwright.transfer.shard_lock import shard_lock
 
 _SHOWN = 5
-_LOCK_AGAIN = 0.5
 
 
 @dataclass(frozen=True)
@@ -145,25 +143,9 @@ class Way:
                 connection.execute(sql.SQL("SET statement_timeout = {}").format(limit))
             yield Moves(connection, self.context.fleet.shard_set)
 
-    @contextmanager
-    def shard_lock(self, sessions: Sessions) -> Iterator[psycopg.Connection[Any]]:
-        """A session with the shard's lock: no rollout, reset or seeding begins meanwhile, nor is one under way.
-
-        Waits for whoever has it; a mover that sleeps with it loses it, and one that wakes does not begin again.
-        Raises Stopped, Superseded.
-        """
-        name = sessions.application_name
-        with connect(sessions.shard.url, application_name=name, settings={"client_encoding": "UTF8"}) as connection:
-            told = False
-            sessions.end_others(connection)
-            while not locks.acquire(connection, SHARD_LOCK):
-                if not told and (holder := locks.holder(connection, SHARD_LOCK)):
-                    self.context.tell(f"{sessions.shard.name}: waits for its lock, which {holder} has")
-                    told = True
-                self.context.rest(_LOCK_AGAIN)
-            with self.control() as moves:
-                moves.held_phase(self.context.run, self.context.runner)
-            yield connection
+    def shard_lock(self, sessions: Sessions) -> AbstractContextManager[psycopg.Connection[Any]]:
+        """A session with the shard's lock. Raises Stopped, Superseded."""
+        return shard_lock(self.context, sessions, self.phase)
 
 
 @contextmanager

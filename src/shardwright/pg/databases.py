@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -15,7 +19,24 @@ MAINTENANCE = "postgres"
 # Settings that are lists of names: given as one string they would become one name.
 _LISTS = frozenset({"search_path", "temp_tablespaces", "local_preload_libraries", "session_preload_libraries"})
 _LIST_ENTRY = re.compile(r'"((?:[^"]|"")*)"|([^\s,]+)')
+_LOCALE_OPTIONS: Mapping[str, LiteralString] = {"icu": "ICU_LOCALE", "builtin": "BUILTIN_LOCALE"}
 _queries = load(__package__)
+
+
+@dataclass(frozen=True)
+class Nature:
+    """What a database was made with, and what is set for it: for all (None), or for a role in it.
+
+    `locale` only where it is not of the operating system's (`provider` libc); `owner` None: whoever makes it.
+    """
+
+    owner: str | None
+    encoding: str
+    collate: str
+    ctype: str
+    provider: Literal["libc", "icu", "builtin"]
+    locale: str | None
+    settings: tuple[tuple[str | None, str], ...] = ()
 
 
 def create_if_missing(url: DatabaseUrl, *, application_name: str) -> bool:
@@ -33,10 +54,22 @@ def create_if_missing(url: DatabaseUrl, *, application_name: str) -> bool:
         return True
 
 
+def is_there(url: DatabaseUrl, *, application_name: str) -> bool:
+    """Whether the server has the database of `url`. Raises psycopg.Error where the server is away."""
+    with connect(url.with_database(MAINTENANCE), application_name=application_name) as admin:
+        return admin.execute(_queries["database"], {"database": url.database}).fetchone() is not None
+
+
 def drop(url: DatabaseUrl, *, application_name: str) -> None:
     """The database of `url` is gone, and the sessions that used it are ended. Raises psycopg.Error."""
     with connect(url.with_database(MAINTENANCE), application_name=application_name) as admin:
         admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(url.database)))
+
+
+def nature(url: DatabaseUrl, *, application_name: str) -> Nature | None:
+    """What the database of `url` was made with; None where it is not there. Raises psycopg.Error."""
+    with connect(url.with_database(MAINTENANCE), application_name=application_name) as admin:
+        return _nature(admin, url.database)
 
 
 def recreate(url: DatabaseUrl, *, application_name: str) -> None:
@@ -47,12 +80,63 @@ def recreate(url: DatabaseUrl, *, application_name: str) -> None:
     """
     with connect(url.with_database(MAINTENANCE), application_name=application_name) as admin:
         name = sql.Identifier(url.database)
-        before = admin.execute(_queries["database"], {"database": url.database}).fetchone()
-        settings = admin.execute(_queries["database_settings"], {"database": url.database}).fetchall()
+        before = _nature(admin, url.database)
         admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
         admin.execute(_create_like(name, before) if before else sql.SQL("CREATE DATABASE {}").format(name))
-        for role, setting in settings:
+        for role, setting in before.settings if before else ():
             admin.execute(_setting_again(name, role, setting))
+
+
+def create_like(url: DatabaseUrl, like: Nature, *, mark: str, application_name: str) -> bool:
+    """The database of `url` is there; whether it was made by this call, as `like` and with `mark` as its comment.
+
+    It comes by its name only once all of this is done, so that one that was made is known by its mark whatever was
+    killed. Owner and settings of roles that this server does not have are left out. Raises psycopg.Error.
+    """
+    with connect(url.with_database(MAINTENANCE), application_name=application_name) as admin:
+        if admin.execute(_queries["database"], {"database": url.database}).fetchone():
+            return False
+        unfinished = sql.Identifier(_unfinished(url))
+        roles = {name for (name,) in admin.execute(_queries["roles"])}
+        admin.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(unfinished))
+        admin.execute(_create_like(unfinished, like if like.owner in roles else replace(like, owner=None)))
+        for role, setting in like.settings:
+            if role is None or role in roles:
+                admin.execute(_setting_again(unfinished, role, setting))
+        admin.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(unfinished, sql.Literal(mark)))
+        final = sql.Identifier(url.database)
+        admin.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(unfinished, final))
+        return True
+
+
+def mark_of(url: DatabaseUrl, *, application_name: str) -> str | None:
+    """The comment of the database of `url`; None where it has none, or is not there. Raises psycopg.Error."""
+    with connect(url.with_database(MAINTENANCE), application_name=application_name) as admin:
+        row = admin.execute(_queries["database_comment"], {"database": url.database}).fetchone()
+        return row[0] if row else None
+
+
+def unmark(url: DatabaseUrl, *, application_name: str) -> None:
+    """The database of `url` has no comment. Raises psycopg.Error."""
+    with connect(url.with_database(MAINTENANCE), application_name=application_name) as admin:
+        admin.execute(sql.SQL("COMMENT ON DATABASE {} IS NULL").format(sql.Identifier(url.database)))
+
+
+def drop_unfinished(url: DatabaseUrl, *, application_name: str) -> None:
+    """What a killed `create_like` has left is gone. Raises psycopg.Error."""
+    drop(url.with_database(_unfinished(url)), application_name=application_name)
+
+
+def _unfinished(url: DatabaseUrl) -> str:
+    return f"shardwright_new_{zlib.crc32(url.database.encode()):08x}"
+
+
+def _nature(admin: psycopg.Connection[Any], database: str) -> Nature | None:
+    found = admin.execute(_queries["database"], {"database": database}).fetchone()
+    settings = admin.execute(_queries["database_settings"], {"database": database}).fetchall()
+    if found is None:
+        return None
+    return replace(Nature(*found), settings=tuple((role, setting) for role, setting in settings))
 
 
 def _setting_again(name: sql.Identifier, role: str | None, setting: str) -> sql.Composed:
@@ -68,8 +152,15 @@ def _setting_again(name: sql.Identifier, role: str | None, setting: str) -> sql.
     )
 
 
-def _create_like(name: sql.Identifier, before: tuple[str, str, str, str]) -> sql.Composed:
-    owner, encoding, collate, ctype = before
-    return sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}").format(
-        name, sql.Identifier(owner), sql.Literal(encoding), sql.Literal(collate), sql.Literal(ctype)
-    )
+def _create_like(name: sql.Identifier, like: Nature) -> sql.Composed:
+    parts = [sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(name)]
+    options = {
+        "OWNER": sql.Identifier(like.owner) if like.owner else None,
+        "ENCODING": sql.Literal(like.encoding),
+        "LC_COLLATE": sql.Literal(like.collate),
+        "LC_CTYPE": sql.Literal(like.ctype),
+        "LOCALE_PROVIDER": sql.SQL(like.provider),
+        _LOCALE_OPTIONS.get(like.provider, ""): sql.Literal(like.locale) if like.locale else None,
+    }
+    parts += [sql.SQL("{} {}").format(sql.SQL(key), value) for key, value in options.items() if key and value]
+    return sql.SQL(" ").join(parts)

@@ -50,9 +50,18 @@ LIMIT 1
 SELECT pg_catalog.pg_get_userbyid(datdba) AS owner,
        pg_catalog.pg_encoding_to_char(encoding) AS encoding,
        datcollate AS lc_collate,
-       datctype AS lc_ctype
-FROM pg_catalog.pg_database
+       datctype AS lc_ctype,
+       CASE datlocprovider WHEN 'c' THEN 'libc' WHEN 'i' THEN 'icu' ELSE 'builtin' END AS provider,
+       -- As JSON, because the column has another name from PostgreSQL 17 on.
+       coalesce(to_jsonb(entry) ->> 'datlocale', to_jsonb(entry) ->> 'daticulocale') AS locale
+FROM pg_catalog.pg_database AS entry
 WHERE datname = %(database)s
+
+-- name: database_comment
+SELECT pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database WHERE datname = %(database)s
+
+-- name: roles
+SELECT rolname FROM pg_catalog.pg_roles
 
 -- name: database_settings
 SELECT CASE WHEN setrole <> 0 THEN pg_catalog.pg_get_userbyid(setrole)::text END AS role, setting

@@ -78,7 +78,9 @@ def _named(names: Iterable[TableName]) -> dict[str, list[str]]:
 
 
 def _sequence(connection: psycopg.Connection[Any], name: TableName, numbers: list[Any]) -> Sequence:
-    return Sequence(name, *numbers, *_position(connection, name))
+    last, is_called = _position(connection, name)
+    increment, lowest, highest, cycles, ceiling = numbers
+    return Sequence(name, increment, lowest, highest, cycles, ceiling, last, is_called)
 
 
 def _position(connection: psycopg.Connection[Any], name: TableName) -> tuple[int, bool]:

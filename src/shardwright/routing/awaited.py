@@ -17,7 +17,7 @@ from shardwright.catalog.placement import Placement
 from shardwright.config import Config
 from shardwright.routing.attempt import Attempt
 from shardwright.routing.engines import Engines, make_async_engine
-from shardwright.routing.face import NO_OPTIONS, READS_ONLY, Face, Reads, TenantId, allowed_lag
+from shardwright.routing.face import Face, Reads, TenantId, allowed_lag
 from shardwright.routing.following import Following
 from shardwright.routing.presence import look_for_fence
 from shardwright.shard import Shard
@@ -78,7 +78,7 @@ class AsyncTenants(Face):
     ) -> AsyncIterator[AsyncSession]:
         """A session on the tenant's shard; see Tenants.session."""
         following, allowed = self._follow(tenant), allowed_lag(reads, max_lag)
-        options = READS_ONLY if reads else NO_OPTIONS
+        options = self._execution_options(reads)
         if allowed is not None:
             green = await self._apart(self._guide.green, following.tenant, allowed)
             if green is not None:
@@ -131,8 +131,8 @@ class AsyncTenants(Face):
         """What `function` gives, called in the thread for what waits."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(function, *args, **kwargs))
 
-    def _open(self, attempt: Attempt, options: Mapping[str, Any] = NO_OPTIONS) -> AsyncSession:
-        return AsyncSession(self._engine(attempt).execution_options(**options), **self._session_options)
+    def _open(self, attempt: Attempt, options: Mapping[str, Any] | None = None) -> AsyncSession:
+        return AsyncSession(self._engine(attempt).execution_options(**(options or {})), **self._session_options)
 
     def _engine(self, attempt: Attempt) -> AsyncEngine:
         return self._engines.of(attempt.shard).execution_options(**attempt.options)

@@ -20,8 +20,6 @@ Reads = Literal["green"] | None
 PATIENCE = timedelta(seconds=30)
 SIZE = 50_000
 MAX_LAG = timedelta(seconds=5)
-NO_OPTIONS: Mapping[str, Any] = {}
-READS_ONLY: Mapping[str, Any] = {"postgresql_readonly": True}  # execution options of SQLAlchemy
 # What a call gives may be read after its session has ended, when the tenant may be elsewhere.
 SESSION_DEFAULTS: Mapping[str, Any] = {"expire_on_commit": False}
 
@@ -70,6 +68,15 @@ class Face:
             session_options=session_options,
             **engine_options,
         )
+
+    def _execution_options(self, reads: Reads) -> Mapping[str, Any]:
+        """SQLAlchemy's, for a session that only reads: PostgreSQL refuses then what writes."""
+        if reads is None:
+            return {}
+        level = {**self._engine_options, **self._engine_options.get("execution_options", {})}.get("isolation_level")
+        # Only transactions can be read-only with every driver, and AUTOCOMMIT has none.
+        in_transactions = {"isolation_level": "READ COMMITTED"} if level == "AUTOCOMMIT" else {}
+        return {"postgresql_readonly": True, **in_transactions}
 
     def _follow(self, tenant: TenantId) -> Following:
         return Following(str(tenant), self._patience)

@@ -16,7 +16,7 @@ from shardwright.catalog.placement import Placement
 from shardwright.config import Config
 from shardwright.routing.attempt import Attempt
 from shardwright.routing.engines import Engines, make_engine
-from shardwright.routing.face import NO_OPTIONS, READS_ONLY, Face, Reads, TenantId, allowed_lag
+from shardwright.routing.face import Face, Reads, TenantId, allowed_lag
 from shardwright.routing.presence import look_for_fence
 from shardwright.shard import Shard
 
@@ -86,7 +86,7 @@ class Tenants(Face):
         GreenLags where that is further behind than `max_lag` (5 s), NoGreen where there is none, or not yet.
         """
         following, allowed = self._follow(tenant), allowed_lag(reads, max_lag)
-        options = READS_ONLY if reads else NO_OPTIONS
+        options = self._execution_options(reads)
         if allowed is not None and (green := self._guide.green(following.tenant, allowed)) is not None:
             with self._open(Attempt(self._guide, following.tenant, green), options) as session:
                 yield session
@@ -131,8 +131,8 @@ class Tenants(Face):
             engine.dispose()
         self._guide.close()
 
-    def _open(self, attempt: Attempt, options: Mapping[str, Any] = NO_OPTIONS) -> Session:
-        return Session(self._engine(attempt).execution_options(**options), **self._session_options)
+    def _open(self, attempt: Attempt, options: Mapping[str, Any] | None = None) -> Session:
+        return Session(self._engine(attempt).execution_options(**(options or {})), **self._session_options)
 
     def _engine(self, attempt: Attempt) -> Engine:
         return self._engines.of(attempt.shard).execution_options(**attempt.options)

@@ -35,3 +35,24 @@ def following(
     finally:
         over.set()
         thread.join(timeout=5)
+
+
+@contextmanager
+def watching(is_enough: Callable[[], bool], then: Callable[[], None]) -> Iterator[None]:
+    """Within the block `is_enough` is asked, in a thread, until it says so once; then `then` is called."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(_LOOK_EVERY):
+            with suppress(ControlUnavailable):
+                if is_enough():
+                    then()
+                    return
+
+    thread = threading.Thread(target=look, name="watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(timeout=5)

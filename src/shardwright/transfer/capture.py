@@ -238,9 +238,8 @@ def _bodies(scope: Scope, table: MovedTable) -> Iterator[tuple[str, sql.Composed
         ),
     }
     kind = _DIRECT if table.is_direct else _INDIRECT
-    yield "insert", sql.SQL(kind["row"]).format(**parts, whose=parts["whose_new"], log=parts["log_new"])
-    yield "delete", sql.SQL(kind["row"]).format(**parts, whose=parts["whose_old"], log=parts["log_old"])
-    yield "update", sql.SQL(kind["update"]).format(**parts)
+    for event in ("insert", "update", "delete"):
+        yield event, sql.SQL(kind[event]).format(**parts)
     message = f"{table.shown} can't be truncated while tenant {scope.tenant!r} is being moved"
     yield "truncate", sql.SQL("BEGIN {} END").format(refusal("SW004", message, _HINT))
 
@@ -251,11 +250,19 @@ def _whose(scope: Scope, table: MovedTable, row: str) -> sql.Composed:
 
 
 _DIRECT = {
-    "row": """
+    "insert": """
 BEGIN
   IF {is_mover} THEN RETURN NULL; END IF;
   {admit}
-  {log}
+  {log_new}
+  RETURN NULL;
+END
+""",
+    "delete": """
+BEGIN
+  IF {is_mover} THEN RETURN NULL; END IF;
+  {admit}
+  {log_old}
   RETURN NULL;
 END
 """,
@@ -273,15 +280,27 @@ END
 """,
 }
 
-# A row whose tenant can't be found any more is noted as well: its parent was deleted before it, by a cascade.
+# A row whose tenant can't be found any more is noted as well: its parent was deleted before it, by a cascade. The
+# mover deletes many rows, and is not to wait for a look at each; what else it writes here is little.
 _INDIRECT = {
-    "row": """
+    "insert": """
 DECLARE mine boolean;
 BEGIN
-  mine := {whose};
+  mine := {whose_new};
   IF NOT mine THEN RETURN NULL; END IF;
   IF mine THEN {admit} END IF;
-  {log}
+  {log_new}
+  RETURN NULL;
+END
+""",
+    "delete": """
+DECLARE mine boolean;
+BEGIN
+  IF {is_mover} THEN RETURN NULL; END IF;
+  mine := {whose_old};
+  IF NOT mine THEN RETURN NULL; END IF;
+  IF mine THEN {admit} END IF;
+  {log_old}
   RETURN NULL;
 END
 """,

@@ -6,7 +6,7 @@ CREATE TABLE shardwright.bluegreen (
     run         bigint PRIMARY KEY REFERENCES shardwright.run (id),
     shard_set   text NOT NULL REFERENCES shardwright.shard_set (name),
     phase       text NOT NULL DEFAULT 'building' CHECK (phase IN (
-                    'building', 'in_step', 'switching', 'switched', 'returning', 'cleaning', 'done', 'undone')),
+                    'building', 'in_step', 'switched', 'returning', 'cleaning', 'done', 'undone')),
     throttle    jsonb NOT NULL DEFAULT '{}',
     switched_at timestamptz,
     keep_until  timestamptz
@@ -63,6 +63,7 @@ CREATE TABLE shardwright.bluegreen_lane (
     run              bigint NOT NULL REFERENCES shardwright.bluegreen (run),
     blue             text NOT NULL,
     green            text NOT NULL CHECK (green <> blue),
+    everybody_at_green boolean NOT NULL DEFAULT false, -- shared rows and new tenants are written there
     keys             bigint CHECK (keys >= 0),
     lag_seconds      double precision CHECK (lag_seconds >= 0),
     back_keys        bigint CHECK (back_keys >= 0),

@@ -1,0 +1,280 @@
+"""Keeps both sets in step, and does meanwhile what operators order: one thread for each group of shards."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+import psycopg
+
+from shardwright import errors
+from shardwright.bluegreen.group import Group, NewTenants
+from shardwright.bluegreen.lanes import Lane
+from shardwright.bluegreen.sets import Sets, as_tenant
+from shardwright.bluegreen.store import Changes, Order
+from shardwright.bluegreen.store import Lane as LaneTold
+from shardwright.bluegreen.switching import Done, Switching
+from shardwright.runs.kinds import Progress, Shelf, StepContext, Stopped
+from shardwright.runs.store import operator
+from shardwright.transfer.everyone import Tenant
+from shardwright.transfer.switch import NotNow
+from shardwright.transfer.whose import EVERYBODY
+
+_IDLE = 0.05
+_TELL_EVERY = 1.0
+_LOOK_EVERY = 0.3
+_PAUSES = (0.2, 0.5, 1.0, 2.0)
+_SHOWN = 5
+
+
+@dataclass
+class Job:
+    """One tenant (or everybody) that is to be on the other side; why not yet, and when it is to be tried again."""
+
+    tenant: Tenant
+    to_green: bool
+    tries: int = 0
+    not_before: float = 0.0
+    told: str = ""
+    is_done: bool = False
+
+
+class Follower:
+    """One group: rounds of draining, and its jobs in between. For one thread, but for `add` and what it tells."""
+
+    def __init__(self, sets: Sets, lanes: tuple[Lane, ...], context: StepContext) -> None:
+        self.lanes = lanes
+        self.context = context
+        self.keys = 0
+        self._sets = sets
+        self._jobs: deque[Job] = deque()
+        self._group: Group | None = None
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        """They are done when there is time."""
+        self._jobs.extend(jobs)
+
+    def go(self) -> None:
+        """Until the step is to end. Raises Stopped, psycopg.Error, Superseded."""
+        with self._sets.group(self.lanes, self.context) as group:
+            group.take_over()
+            group.settle(self._sets.tenants(self.lanes))
+            self._switching = Switching(group, self._sets.control, self._sets.write_gap)
+            for shard in group.shards:
+                self._adopt(group, shard, group.unknown(shard))
+            told = 0.0
+            while True:
+                self.context.raise_if_stopped()
+                is_busy = self._once(group)
+                if time.monotonic() - told > _TELL_EVERY:
+                    self._tell(group)
+                    told = time.monotonic()
+                if not is_busy:
+                    self.context.rest(_IDLE)
+
+    def _once(self, group: Group) -> bool:
+        try:
+            keys = group.round()
+        except NewTenants as new:
+            self._adopt(group, new.shard, new.tenants)
+            return True
+        job = self._next()
+        if job is not None:
+            self._do(group, job)
+        return bool(keys) or job is not None
+
+    def _next(self) -> Job | None:
+        """Everybody goes to green after all who are known."""
+        for _ in range(len(self._jobs)):
+            job = self._jobs.popleft()
+            is_last = job.tenant.tenant == EVERYBODY and job.to_green
+            if job.not_before <= time.monotonic() and not (is_last and self._jobs):
+                return job
+            self._jobs.append(job)
+        return None
+
+    def _do(self, group: Group, job: Job) -> None:
+        try:
+            if job.tenant.tenant == EVERYBODY:
+                self._switching.switch_everybody(to_green=job.to_green)
+            else:
+                self._keep(job, self._switching.switch(job.tenant, to_green=job.to_green))
+        except NewTenants as new:
+            self._adopt(group, new.shard, new.tenants)
+            self._jobs.appendleft(job)
+        except NotNow as error:
+            self._again(job, str(error))
+        else:
+            job.is_done = True
+
+    def _again(self, job: Job, reason: str) -> None:
+        if reason != job.told:
+            whom = repr(job.tenant.tenant) if job.tenant.tenant else "shared rows and new tenants"
+            self.context.tell(f"{whom}: not yet: {reason}")
+        job.told, job.tries = reason, job.tries + 1
+        job.not_before = time.monotonic() + _PAUSES[min(job.tries, len(_PAUSES)) - 1]
+        self._jobs.append(job)
+
+    def _keep(self, job: Job, done: Done) -> None:
+        """The certificate is kept; rows that differ are told at once, and end the step."""
+        found = done.comparison
+        certificate = {
+            "equal": found.is_equal,
+            "source": [proof.as_dict() for proof in found.source],
+            "target": [proof.as_dict() for proof in found.target],
+            "differences": [str(each) for each in found.differences],
+        }
+        with self._sets.control() as changes:
+            changes.note_switch(
+                self.context.run, job.tenant.tenant, write_gap=done.as_write_gap(), certificate=certificate
+            )
+        gap = done.as_write_gap()["gap_ms"]
+        self.context.tell(
+            f"{job.tenant.tenant} is on {job.tenant.green if job.to_green else job.tenant.blue}; write gap "
+            + ("not measured" if gap is None else f"{gap} ms")
+        )
+        if not found.is_equal:
+            told = "\n".join(map(str, found.differences[:_SHOWN]))
+            raise errors.RowsDiffer(run=self.context.run, differences=told)
+
+    def _adopt(self, group: Group, shard: str, tenants: Sequence[str]) -> None:
+        """Tenants that came after the start are written down, on the side where their rows are."""
+        known = {each.tenant: each for each in self._sets.tenants(self.lanes)} if tenants else {}
+        for tenant in tenants:
+            found = known.get(tenant)
+            if found is None:
+                lane = self._lane_for(shard)
+                found = Tenant(tenant, *lane.pair, at_green=lane.green == shard)
+                with self._sets.control() as changes:
+                    changes.adopt(
+                        self.context.run, self.context.runner, tenant, *lane.pair, at_green=found.at_green,
+                        by=operator(),
+                    )  # fmt: skip
+                self.context.tell(f"{tenant} is new on {shard}")
+            group.add_tenants([found], come_late=True)
+
+    def _lane_for(self, shard: str) -> Lane:
+        """The lane of that shard with the fewest tenants."""
+        lanes = [lane for lane in self.lanes if shard in lane.pair]
+        with self._sets.control() as changes:
+            return min(lanes, key=lambda lane: len(changes.tenants(self.context.run, [lane.pair])))
+
+    def _tell(self, group: Group) -> None:
+        behind = group.behind().shards
+        self.keys = sum(found.total for found in behind.values())
+        with suppress(errors.ControlUnavailable, psycopg.Error), self._sets.control() as changes:
+            for lane in self.lanes:
+                there, back = behind.get(lane.blue), behind.get(lane.green)
+                changes.note_lane(self.context.run, LaneTold(
+                    *lane.pair, keys=there.total if there else 0, lag_seconds=there.lag if there else 0.0,
+                    back_keys=back.total if back else None, back_lag_seconds=back.lag if back else None,
+                ))  # fmt: skip
+
+
+@dataclass
+class Conductor:
+    """All groups at once. `is_over` says when the step is done; `orders` says which jobs there are to do."""
+
+    sets: Sets
+    is_over: Callable[[Changes], bool]
+    phase: str
+    _failure: BaseException | None = None
+    _over: threading.Event = field(default_factory=threading.Event)
+    _speaking: threading.Lock = field(default_factory=threading.Lock)
+    _under_way: dict[int, list[Job]] = field(default_factory=dict)
+
+    def go(self) -> None:
+        """Raises Stopped, and whatever ended one of the groups."""
+        context = self.sets.context
+        followers = [Follower(self.sets, lanes, self._within(context)) for lanes in self.sets.groups]
+        threads = [
+            threading.Thread(target=self._follow, args=(each,), name=f"bluegreen {each.lanes[0].blue}", daemon=True)
+            for each in followers
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            self._conduct(context, followers)
+        finally:
+            self._over.set()
+            for thread in threads:
+                thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _conduct(self, context: StepContext, followers: Sequence[Follower]) -> None:
+        with self.sets.control() as changes:
+            while not self._over.is_set():
+                self._obey(changes, followers)
+                if self.is_over(changes):
+                    return
+                keys = sum(each.keys for each in followers)
+                with self._speaking:
+                    context.report(Progress(self.phase, 0, keys or None, "keys"))
+                context.rest(_LOOK_EVERY)
+
+    def _follow(self, follower: Follower) -> None:
+        try:
+            follower.go()
+        except Stopped:
+            pass
+        except BaseException as error:  # noqa: BLE001 raised again by whoever waits for the threads
+            self._failure = self._failure or error
+        finally:
+            self._over.set()
+
+    def _within(self, context: StepContext) -> StepContext:
+        """For a thread: ends with the others; tells under one lock, and reports nothing by itself."""
+
+        def stop_wanted() -> str | None:
+            return "over" if self._over.is_set() else context.stop_wanted()
+
+        def tell(text: str) -> None:
+            with self._speaking:
+                context.tell(text)
+
+        return replace(context, stop_wanted=stop_wanted, tell=tell, report=lambda _: None, shelf=Shelf())
+
+    # --- orders ---------------------------------------------------------------------------------
+
+    def _obey(self, changes: Changes, followers: Sequence[Follower]) -> None:
+        run = self.sets.context.run
+        for order in changes.orders(run):
+            if order.kind == "finish":
+                continue
+            if order.id not in self._under_way:
+                self._under_way[order.id] = self._begin(changes, order, followers)
+            jobs = self._under_way[order.id]
+            if all(job.is_done for job in jobs):
+                changes.end_order(order.id, f"{len(jobs)} switched")
+                del self._under_way[order.id]
+
+    def _begin(self, changes: Changes, order: Order, followers: Sequence[Follower]) -> list[Job]:
+        self.sets.require_schemas()
+        to_green = order.kind == "switch"
+        jobs = self._jobs(changes, order, to_green=to_green)
+        for follower in followers:
+            pairs = {lane.pair for lane in follower.lanes}
+            follower.add(job for job in jobs if (job.tenant.blue, job.tenant.green) in pairs)
+        return jobs
+
+    def _jobs(self, changes: Changes, order: Order, *, to_green: bool) -> list[Job]:
+        """Tenants that are named, or a share of those that are left, or all; and with all, everybody at the end."""
+        run, busy = self.sets.context.run, {job.tenant.tenant for jobs in self._under_way.values() for job in jobs}
+        found = [each for each in changes.tenants(run) if each.tenant not in busy]
+        left = [each for each in found if each.at_green != to_green]
+        if order.tenants is not None:
+            left = [each for each in left if each.tenant in order.tenants]
+        elif order.share is not None:
+            left = left[: max(1, math.ceil(len(found) * order.share))]
+        jobs = [Job(as_tenant(each), to_green) for each in left]
+        if order.tenants is None and order.share is None:
+            pairs = [lanes[0].pair for lanes in self.sets.groups]
+            everybody = [Job(Tenant(EVERYBODY, *pair, at_green=not to_green), to_green) for pair in pairs]
+            jobs = [*jobs, *everybody] if to_green else [*everybody, *jobs]
+        return jobs
