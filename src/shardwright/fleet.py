@@ -519,10 +519,16 @@ class Fleet:
         return self.carry_bluegreen(changing.ask_undo(self._for_acting), stop=stop, tell=tell)
 
     def finish_bluegreen(
-        self, *, stop: StopRequest | None = None, tell: Callable[[RunEvent], None] = lambda _: None
+        self,
+        *,
+        leave_writable: bool = False,
+        stop: StopRequest | None = None,
+        tell: Callable[[RunEvent], None] = lambda _: None,
     ) -> ChangeStatus:
-        """The way back is closed, nothing of the change is left on any shard. Raises NoSuchChange, ChangeNotThere."""
-        return self.carry_bluegreen(changing.ask_finish(self._for_acting), stop=stop, tell=tell)
+        """The way back is closed, nothing of the change is left on any shard; blue shards only read from then on,
+        unless `leave_writable`. Raises NoSuchChange, ChangeNotThere."""
+        run = changing.ask_finish(self._for_acting, leave_writable=leave_writable)
+        return self.carry_bluegreen(run, stop=stop, tell=tell)
 
     # --- shards and ledger --------------------------------------------------------------------
 

@@ -27,6 +27,8 @@ from shardwright.catalog.control import open_control
 from shardwright.migration.history import History
 from shardwright.migration.rollout import script_location
 from shardwright.move.way import asking
+from shardwright.pg import databases
+from shardwright.pg.faults import explain
 from shardwright.pg.fingerprint import fingerprint
 from shardwright.runs.fanout import FanOutLimits
 from shardwright.runs.kinds import Kind, Progress, Shelf, Step, StepContext, Stopped
@@ -294,16 +296,32 @@ def keep(context: StepContext) -> Result:
 
 
 def clean(context: StepContext) -> Result:
-    """Nothing of the change is left on any shard; blue is not written to any more."""
+    """Nothing of the change is left on any shard. Blue only reads from before its fences fall, unless operators have
+    said otherwise: whoever still goes there must not write for nothing."""
     with _sets(context) as sets:
         with sets.control() as changes:
             changes.write_phase(context.run, context.runner, "cleaning")
+            leaves_writable = changes.leaves_writable(context.run)
+        if not leaves_writable:
+            _retire(sets)
+        _take_away(sets)
+        making.keep(sets.green, run=context.run)
+        with sets.control() as changes:
             for order in changes.orders(context.run):
                 changes.end_order(order.id)
-        _take_away(sets)
-        with sets.control() as changes:
             changes.write_phase(context.run, context.runner, "done")
     return {}
+
+
+def _retire(sets: Sets) -> None:
+    for shard in sets.blue:
+        try:
+            left = databases.make_read_only(shard.url, application_name=NAME)
+        except psycopg.errors.InsufficientPrivilege as error:
+            sets.context.tell(f"{shard.name} was not made read-only: {explain(error).reason}; let nobody write there")
+        else:
+            if left:
+                sets.context.tell(f"{shard.name}: sessions that are still there: {', '.join(left[:_SHOWN])}")
 
 
 # --- small words ----------------------------------------------------------------------------------
