@@ -65,6 +65,7 @@ class Follower:
             group.take_over()
             group.settle(self._sets.tenants(self.lanes))
             self._switching = Switching(group, self._sets.control, self._sets.write_gap)
+            self._prove_again()
             for shard in group.shards:
                 self._adopt(group, shard, group.unknown(shard))
             told = 0.0
@@ -73,6 +74,7 @@ class Follower:
                 is_busy = self._once(group)
                 if time.monotonic() - told > _TELL_EVERY:
                     self._tell(group)
+                    self._look_for_placed(group)
                     told = time.monotonic()
                 if not is_busy:
                     self.context.rest(_IDLE)
@@ -102,7 +104,7 @@ class Follower:
         try:
             if job.tenant.tenant == EVERYBODY:
                 self._switching.switch_everybody(to_green=job.to_green)
-            else:
+            elif not self._is_there(job):
                 self._keep(job, self._switching.switch(job.tenant, to_green=job.to_green))
         except NewTenants as new:
             self._adopt(group, new.shard, new.tenants)
@@ -111,6 +113,10 @@ class Follower:
             self._again(job, str(error))
         else:
             job.is_done = True
+
+    def _is_there(self, job: Job) -> bool:
+        with self._sets.control() as changes:
+            return changes.tenant(self.context.run, job.tenant.tenant).at_green == job.to_green
 
     def _again(self, job: Job, reason: str) -> None:
         if reason != job.told:
@@ -142,8 +148,34 @@ class Follower:
             told = "\n".join(map(str, found.differences[:_SHOWN]))
             raise errors.RowsDiffer(run=self.context.run, differences=told)
 
+    def _prove_again(self) -> None:
+        """Whoever died after a switch may have left it without its proof. Before anything is brought back."""
+        with self._sets.control() as changes:
+            found = changes.tenants(self.context.run, [lane.pair for lane in self.lanes])
+        for each in found:
+            if each.switched_at is not None and each.certificate is None:
+                job = Job(as_tenant(each), each.at_green)
+                self._keep(job, self._switching.prove(job.tenant, each.epoch, to_green=each.at_green))
+
+    def _look_for_placed(self, group: Group) -> None:
+        """Tenants that the directory has on the side that everybody has left, though they have no row there: they
+        could not be written anywhere."""
+        left = self._left_by_everybody()
+        with self._sets.control() as changes:
+            known = {each.tenant for each in changes.tenants(self.context.run)}
+            placed = {shard: changes.placed(shard) - known for shard in left}
+        for shard, tenants in placed.items():
+            self._adopt(group, shard, sorted(tenants))
+
+    def _left_by_everybody(self) -> list[str]:
+        """The shards that take no new tenants any more."""
+        everybody = next(each for each in self._sets.tenants(self.lanes) if each.tenant == EVERYBODY)
+        names = {lane.blue if everybody.at_green else lane.green for lane in self.lanes}
+        return sorted(names)
+
     def _adopt(self, group: Group, shard: str, tenants: Sequence[str]) -> None:
-        """Tenants that came after the start are written down, on the side where their rows are."""
+        """Tenants that came after the start are written down, on the side where their rows are; and brought to the
+        other where everybody is there already."""
         known = {each.tenant: each for each in self._sets.tenants(self.lanes)} if tenants else {}
         for tenant in tenants:
             found = known.get(tenant)
@@ -157,6 +189,8 @@ class Follower:
                     )  # fmt: skip
                 self.context.tell(f"{tenant} is new on {shard}")
             group.add_tenants([found], come_late=True)
+            if shard in self._left_by_everybody():
+                self._jobs.append(Job(found, not found.at_green))
 
     def _lane_for(self, shard: str) -> Lane:
         """The lane of that shard with the fewest tenants."""
@@ -198,25 +232,30 @@ class Conductor:
         ]
         for thread in threads:
             thread.start()
+        is_done = False
         try:
-            self._conduct(context, followers)
+            is_done = self._conduct(context, followers)
         finally:
             self._over.set()
             for thread in threads:
                 thread.join()
         if self._failure is not None:
             raise self._failure
+        if not is_done:  # a thread has heard before us that the step is to stop
+            raise Stopped
 
-    def _conduct(self, context: StepContext, followers: Sequence[Follower]) -> None:
+    def _conduct(self, context: StepContext, followers: Sequence[Follower]) -> bool:
+        """Whether the step is done; else a thread has ended."""
         with self.sets.control() as changes:
             while not self._over.is_set():
                 self._obey(changes, followers)
                 if self.is_over(changes):
-                    return
+                    return True
                 keys = sum(each.keys for each in followers)
                 with self._speaking:
                     context.report(Progress(self.phase, 0, keys or None, "keys"))
                 context.rest(_LOOK_EVERY)
+        return False
 
     def _follow(self, follower: Follower) -> None:
         try:
@@ -250,22 +289,34 @@ class Conductor:
             if order.id not in self._under_way:
                 self._under_way[order.id] = self._begin(changes, order, followers)
             jobs = self._under_way[order.id]
-            if all(job.is_done for job in jobs):
+            if all(job.is_done for job in jobs) and not self._came_meanwhile(changes, order, followers):
                 changes.end_order(order.id, f"{len(jobs)} switched")
                 del self._under_way[order.id]
 
+    def _came_meanwhile(self, changes: Changes, order: Order, followers: Sequence[Follower]) -> bool:
+        """Whether there are tenants that did not exist yet when all were to be switched: they are, too."""
+        if order.tenants is not None or order.share is not None:
+            return False
+        jobs = [job for job in self._jobs(changes, order) if job.tenant.tenant != EVERYBODY]
+        self._under_way[order.id] += jobs
+        self._hand_out(jobs, followers)
+        return bool(jobs)
+
     def _begin(self, changes: Changes, order: Order, followers: Sequence[Follower]) -> list[Job]:
         self.sets.require_schemas()
-        to_green = order.kind == "switch"
-        jobs = self._jobs(changes, order, to_green=to_green)
+        jobs = self._jobs(changes, order)
+        self._hand_out(jobs, followers)
+        return jobs
+
+    def _hand_out(self, jobs: Sequence[Job], followers: Sequence[Follower]) -> None:
         for follower in followers:
             pairs = {lane.pair for lane in follower.lanes}
             follower.add(job for job in jobs if (job.tenant.blue, job.tenant.green) in pairs)
-        return jobs
 
-    def _jobs(self, changes: Changes, order: Order, *, to_green: bool) -> list[Job]:
+    def _jobs(self, changes: Changes, order: Order) -> list[Job]:
         """Tenants that are named, or a share of those that are left, or all; and with all, everybody at the end."""
-        run, busy = self.sets.context.run, {job.tenant.tenant for jobs in self._under_way.values() for job in jobs}
+        run, to_green = self.sets.context.run, order.kind == "switch"
+        busy = {job.tenant.tenant for jobs in self._under_way.values() for job in jobs if not job.is_done}
         found = [each for each in changes.tenants(run) if each.tenant not in busy]
         left = [each for each in found if each.at_green != to_green]
         if order.tenants is not None:

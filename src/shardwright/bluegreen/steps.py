@@ -45,6 +45,7 @@ from shardwright.transfer.throttle import Limits, Throttle
 Result = Mapping[str, Any]
 _MOST_GROUPS = 8
 _SHOWN = 5
+_AWAY = 1.0
 T = TypeVar("T")
 
 
@@ -246,16 +247,41 @@ def switch(context: StepContext) -> Result:
             if context.plan.get("auto") and not changes.orders(context.run):
                 changes.order(context.run, "switch", by=operator())
         context.tell("green is in step with blue")
-        Conductor(sets, lambda changes: _are_all(changes, context.run, at_green=True), "in step").go()
+        _conduct(sets, lambda changes: _is_switched(sets, changes), "in step")
         with sets.control() as changes:
             changes.write_phase(context.run, context.runner, "switched", keep=float(context.plan["keep_seconds"]))
     return {}
 
 
-def _are_all(changes: Changes, run: int, *, at_green: bool) -> bool:
-    return all(lane.everybody_at_green == at_green for lane in changes.lanes(run)) and all(
-        each.at_green == at_green for each in changes.tenants(run)
+def _conduct(sets: Sets, is_over: Callable[[Changes], bool], phase: str) -> None:
+    """A database that is away is waited for, however long: a run that is parked would bring nothing any more, and leave
+    whom it was about to switch shut out of both sides."""
+    told = ""
+    while True:
+        try:
+            return Conductor(sets, is_over, phase).go()
+        except (psycopg.OperationalError, errors.ControlUnavailable) as error:
+            reason = explain(error).reason
+            if reason != told:
+                sets.context.tell(f"{reason}; waits for it")
+            told = reason
+            sets.context.rest(_AWAY)
+
+
+def _are_all(sets: Sets, changes: Changes, *, at_green: bool) -> bool:
+    """Those too whom the directory has though they have no row yet."""
+    run, left = sets.context.run, sets.blue if at_green else sets.green
+    return (
+        all(lane.everybody_at_green == at_green for lane in changes.lanes(run))
+        and all(each.at_green == at_green for each in changes.tenants(run))
+        and not any(changes.placed(shard.name) for shard in left)
     )
+
+
+def _is_switched(sets: Sets, changes: Changes) -> bool:
+    """And nobody has been ordered home again."""
+    is_done = all(order.kind == "finish" for order in changes.orders(sets.context.run))
+    return is_done and _are_all(sets, changes, at_green=True)
 
 
 def switch_back(context: StepContext) -> None:
@@ -264,15 +290,15 @@ def switch_back(context: StepContext) -> None:
         with sets.control() as changes:
             for order in changes.orders(context.run):
                 changes.end_order(order.id, "the change is taken back")
-            if not _are_all(changes, context.run, at_green=False):
+            if not _are_all(sets, changes, at_green=False):
                 _raise_home(sets)
             changes.write_phase(context.run, context.runner, "returning")
             changes.order(context.run, "undo", by=operator())
-        Conductor(sets, lambda changes: _is_home(changes, context.run), "going home").go()
+        _conduct(sets, lambda changes: _is_home(sets, changes), "going home")
 
 
-def _is_home(changes: Changes, run: int) -> bool:
-    return not changes.orders(run) and _are_all(changes, run, at_green=False)
+def _is_home(sets: Sets, changes: Changes) -> bool:
+    return not changes.orders(sets.context.run) and _are_all(sets, changes, at_green=False)
 
 
 def _raise_home(sets: Sets) -> None:
@@ -289,9 +315,10 @@ def keep(context: StepContext) -> Result:
 
         def is_over(changes: Changes) -> bool:
             is_asked = any(order.kind == "finish" for order in changes.orders(context.run))
-            return is_asked or changes.is_past(context.run)
+            is_over = is_asked or changes.is_past(context.run)
+            return is_over and _are_all(sets, changes, at_green=True)  # but for one that came late
 
-        Conductor(sets, is_over, "keep").go()
+        _conduct(sets, is_over, "keep")
     return {}
 
 
