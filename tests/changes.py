@@ -407,6 +407,11 @@ class Changing:
             for owner, name, n in self.ask(shard, query):
                 yield owner, (table, name), n
 
+    def noted(self, shard: str) -> int:
+        """How many keys are in the shard's queues."""
+        names = self.ask(shard, "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 'queue%'")
+        return sum(self.ask(shard, f"SELECT count(*) FROM shardwright.{name}")[0][0] for [name] in names)
+
     def is_there(self, shard: str) -> bool:
         """Whether the database is."""
         known = conninfo_to_dict(self.url(shard))

@@ -153,7 +153,7 @@ def test_tenants_that_come_meanwhile_have_one_side(make_changing: MakeChanging) 
     assert arena.refused("blue_0", "INSERT INTO org VALUES (%s, 1)", late) == "SW001"
     arena.make_tenant("green_0", late)
     with arena.carrying(run):
-        until(lambda: arena.ask("control", "SELECT FROM shardwright.placement WHERE tenant = %s", late))
+        until(lambda: arena.ask("control", "SELECT 1 FROM shardwright.placement WHERE tenant = %s", late))
         until(lambda: arena.placement(placed) in arena.green)
         arena.make_tenant(arena.placement(placed), placed)
     arena.tenants += [late, placed]
