@@ -28,6 +28,7 @@ from shardwright.transfer.whose import EVERYBODY
 _IDLE = 0.05
 _TELL_EVERY = 1.0
 _LOOK_EVERY = 0.3
+_LOOK_FOR_PLACED_EVERY = 5.0
 _PAUSES = (0.2, 0.5, 1.0, 2.0)
 _SHOWN = 5
 
@@ -68,14 +69,16 @@ class Follower:
             self._prove_again()
             for shard in group.shards:
                 self._adopt(group, shard, group.unknown(shard))
-            told = 0.0
+            told = looked = 0.0
             while True:
                 self.context.raise_if_stopped()
                 is_busy = self._once(group)
                 if time.monotonic() - told > _TELL_EVERY:
                     self._tell(group)
-                    self._look_for_placed(group)
                     told = time.monotonic()
+                if time.monotonic() - looked > _LOOK_FOR_PLACED_EVERY:
+                    self._look_for_placed(group)
+                    looked = time.monotonic()
                 if not is_busy:
                     self.context.rest(_IDLE)
 
@@ -160,37 +163,39 @@ class Follower:
     def _look_for_placed(self, group: Group) -> None:
         """Tenants that the directory has on the side that everybody has left, though they have no row there: they
         could not be written anywhere."""
-        left = self._left_by_everybody()
         with self._sets.control() as changes:
-            known = {each.tenant for each in changes.tenants(self.context.run)}
-            placed = {shard: changes.placed(shard) - known for shard in left}
+            placed = {shard: changes.placed(shard) for shard in self._left_by_everybody(changes)}
+            known = {each.tenant for each in changes.tenants(self.context.run)} if any(placed.values()) else set()
         for shard, tenants in placed.items():
-            self._adopt(group, shard, sorted(tenants))
+            self._adopt(group, shard, sorted(tenants - known))
 
-    def _left_by_everybody(self) -> list[str]:
+    def _left_by_everybody(self, changes: Changes) -> set[str]:
         """The shards that take no new tenants any more."""
-        everybody = next(each for each in self._sets.tenants(self.lanes) if each.tenant == EVERYBODY)
-        names = {lane.blue if everybody.at_green else lane.green for lane in self.lanes}
-        return sorted(names)
+        pairs = {lane.pair for lane in self.lanes}
+        lanes = [each for each in changes.lanes(self.context.run) if (each.blue, each.green) in pairs]
+        return {each.blue if each.everybody_at_green else each.green for each in lanes}
 
     def _adopt(self, group: Group, shard: str, tenants: Sequence[str]) -> None:
         """Tenants that came after the start are written down, on the side where their rows are; and brought to the
         other where everybody is there already."""
-        known = {each.tenant: each for each in self._sets.tenants(self.lanes)} if tenants else {}
+        if not tenants:
+            return
+        known = {each.tenant: each for each in self._sets.tenants(self.lanes)}
         for tenant in tenants:
-            found = known.get(tenant)
-            if found is None:
-                lane = self._lane_for(shard)
-                found = Tenant(tenant, *lane.pair, at_green=lane.green == shard)
-                with self._sets.control() as changes:
-                    changes.adopt(
-                        self.context.run, self.context.runner, tenant, *lane.pair, at_green=found.at_green,
-                        by=operator(),
-                    )  # fmt: skip
-                self.context.tell(f"{tenant} is new on {shard}")
+            found = known.get(tenant) or self._write_down(shard, tenant)
             group.add_tenants([found], come_late=True)
-            if shard in self._left_by_everybody():
+
+    def _write_down(self, shard: str, tenant: str) -> Tenant:
+        lane = self._lane_for(shard)
+        found = Tenant(tenant, *lane.pair, at_green=lane.green == shard)
+        with self._sets.control() as changes:
+            changes.adopt(
+                self.context.run, self.context.runner, tenant, *lane.pair, at_green=found.at_green, by=operator()
+            )
+            if shard in self._left_by_everybody(changes):
                 self._jobs.append(Job(found, not found.at_green))
+        self.context.tell(f"{tenant} is new on {shard}")
+        return found
 
     def _lane_for(self, shard: str) -> Lane:
         """The lane of that shard with the fewest tenants."""
@@ -323,6 +328,7 @@ class Conductor:
             left = [each for each in left if each.tenant in order.tenants]
         elif order.share is not None:
             left = left[: max(1, math.ceil(len(found) * order.share))]
+            changes.name_tenants(order.id, [each.tenant for each in left])  # or a death would begin another share
         jobs = [Job(as_tenant(each), to_green) for each in left]
         if order.tenants is None and order.share is None:
             pairs = [lanes[0].pair for lanes in self.sets.groups]

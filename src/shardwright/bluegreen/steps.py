@@ -312,6 +312,9 @@ def _raise_home(sets: Sets) -> None:
 def keep(context: StepContext) -> Result:
     """Blue was kept in step with green for as long as the way back was to be open, or until somebody has closed it."""
     with _sets(context) as sets:
+        with sets.control() as changes:  # whoever came late, and was left behind by a death
+            if not changes.orders(context.run) and not _are_all(sets, changes, at_green=True):
+                changes.order(context.run, "switch", by=operator())
 
         def is_over(changes: Changes) -> bool:
             is_asked = any(order.kind == "finish" for order in changes.orders(context.run))

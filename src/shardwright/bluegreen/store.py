@@ -261,6 +261,10 @@ class Changes:
         assert row is not None  # noqa: S101 an INSERT … RETURNING gives a row
         return int(row[0])
 
+    def name_tenants(self, order: int, tenants: Sequence[str]) -> None:
+        """These are the share that was ordered."""
+        self._connection.execute(_queries["name_tenants"], {"id": order, "tenants": list(tenants)})
+
     def end_order(self, order: int, note: str | None = None) -> None:
         """It is done, or can't be done for the reason of `note`."""
         self._connection.execute(_queries["end_order"], {"id": order, "note": note})
