@@ -17,6 +17,7 @@ from shardwright import errors
 from shardwright.bluegreen import operate as changing
 from shardwright.bluegreen import start as greens
 from shardwright.bluegreen import steps as greening
+from shardwright.bluegreen import verify as greened
 from shardwright.bluegreen.operate import ChangeStatus
 from shardwright.bluegreen.start import ChangeOptions, ChangePlan
 from shardwright.catalog import tenants as directory
@@ -352,7 +353,8 @@ class Fleet:
 
         Changes nothing.
         """
-        return verify.verify_tenants(self.resolved)
+        found = verify.verify_tenants(self.resolved)
+        return replace(found, fences=(*found.fences, *greened.verify_change(self.resolved)))
 
     def _moving(self, control: psycopg.Connection[Any], since: datetime) -> list[str]:
         return verify.tenants_since(control, self.resolved, since)
@@ -493,6 +495,11 @@ class Fleet:
         enough = StopRequest(within=stop)
         with watching(lambda: until(self.bluegreen_status()), enough.let_go):
             self._carry(run, stop=enough, tell=tell)
+        return self.bluegreen_status()
+
+    def throttle_bluegreen(self, limits: Mapping[str, Any]) -> ChangeStatus:
+        """The open change copies no faster than these limits say, from its next part on. Raises NoSuchChange."""
+        changing.set_throttle(self._for_acting, limits)
         return self.bluegreen_status()
 
     def switch_bluegreen(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,6 +159,13 @@ def ask_finish(fleet: FleetConfig, *, leave_writable: bool = False) -> int:
         if run is not None and run.state in ("paused", "parked"):
             board.resume(found.run)
         return found.run
+
+
+def set_throttle(fleet: FleetConfig, throttle: Mapping[str, Any]) -> None:
+    """The open change keeps to these limits from its next part on. Raises NoSuchChange."""
+    with open_control(fleet.control, application_name=NAME) as control:
+        changes = Changes(control, fleet.shard_set)
+        changes.set_throttle(_open(changes, fleet).run, throttle)
 
 
 def is_ended(fleet: FleetConfig, order: int) -> bool:

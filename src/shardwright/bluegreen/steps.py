@@ -20,6 +20,7 @@ from shardwright.bluegreen.emptiness import make_empty
 from shardwright.bluegreen.follow import Conductor
 from shardwright.bluegreen.group import Group, NewTenants
 from shardwright.bluegreen.lanes import Lane, by_shard
+from shardwright.bluegreen.numbering import Room
 from shardwright.bluegreen.sequences import raise_home, raise_sequences
 from shardwright.bluegreen.sets import NAME, Sets
 from shardwright.bluegreen.store import Changes
@@ -196,13 +197,13 @@ def compare(context: StepContext) -> Result:
     """Each blue shard's rows are equal at green, at one moment while writers run. Raises RowsDiffer."""
     with _sets(context) as sets:
         sets.require_schemas()
-        _raise_sequences(sets)
+        rooms = _raise_sequences(sets)
 
         def act(group: Group) -> int:
             return sum(_knowing_all(sets, group, partial(_compare, sets, group, lane)) for lane in group.lanes)
 
         rows = sum(_in_groups(sets, act))
-    return {"rows": rows}
+    return {"rows": rows, "rooms": [room.as_dict() for room in rooms]}
 
 
 def _compare(sets: Sets, group: Group, lane: Lane) -> int:
@@ -214,9 +215,9 @@ def _compare(sets: Sets, group: Group, lane: Lane) -> int:
     return found.rows
 
 
-def _raise_sequences(sets: Sets) -> None:
+def _raise_sequences(sets: Sets) -> tuple[Room, ...]:
     tables = [sets.schemas.green[image.name] for image in sets.schemas.there.tables]
-    raise_sequences(sets.blue, sets.green, tables, elsewhere=_elsewhere(sets.schemas.there))
+    return raise_sequences(sets.blue, sets.green, tables, elsewhere=_elsewhere(sets.schemas.there))
 
 
 def _elsewhere(images: Any) -> dict[tuple[Any, str], list[tuple[Any, str]]]:
