@@ -201,17 +201,16 @@ Mutant = AbstractContextManager[None]
 
 
 def a_fence_that_reads_a_table_row() -> Mutant:
-    def make(original: Callable[..., Any]) -> Callable[..., Any]:
-        def admission(scope: Any) -> Any:
-            text = original(scope).as_string(None)
-            flag = f'(SELECT last_value FROM "shardwright"."fence_{scope.move}") OPERATOR(pg_catalog.=) 1'
-            row = f"(SELECT gone_to IS NULL OR side = ''target'' FROM shardwright.move WHERE move = {scope.move})"
-            assert flag in text
-            return sql.SQL(text.replace("{", "{{").replace("}", "}}").replace(flag, row))
+    def make(_: Callable[..., Any]) -> Callable[..., Any]:
+        def flag(scope: Any) -> Any:
+            row = (
+                "(SELECT CASE WHEN gone_to IS NULL OR side = 'target' THEN 1 END FROM shardwright.move WHERE move = {})"
+            )
+            return sql.SQL(row).format(sql.Literal(scope.move))
 
-        return admission
+        return flag
 
-    return instead("capture._admission", make)
+    return instead("fence.flag", make)
 
 
 def a_last_drain_from_a_snapshot_older_than_the_lock() -> Mutant:
@@ -271,13 +270,12 @@ def a_drain_that_forgets_by_range() -> Mutant:
 
 def a_lookup_that_skips_a_key_whose_parent_is_gone() -> Mutant:
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
-        def capture(scope: Any, table: Any) -> Any:
-            text = original(scope, table).as_string(None)
-            return sql.SQL(text.replace("{", "{{").replace("}", "}}").replace("ELSIF NOT (", "ELSIF false AND NOT ("))
+        def whose(*arguments: Any) -> Any:
+            return sql.SQL("({}) IS TRUE").format(original(*arguments))
 
-        return capture
+        return whose
 
-    return instead("capture._capture", make)
+    return instead("capture._whose", make)
 
 
 def an_upsert_instead_of_delete_and_insert() -> Mutant:

@@ -17,7 +17,7 @@ from shardwright.config import TenantsSection
 from shardwright.pg.tables import TableName, read_tables
 from shardwright.transfer.graph import TableGraph
 from shardwright.transfer.place import table_graph
-from shardwright.transfer.rows import rows_of_tenant, rows_with_tenant
+from shardwright.transfer.rows import is_of_tenant, rows_of_tenant, rows_with_tenant
 
 Connection = psycopg.Connection[Any]
 MakeGraph = Callable[..., TableGraph]
@@ -48,8 +48,21 @@ def rows(connection: Connection, graph: TableGraph, table: str, tenant: str, sch
 
 
 def by_tenant(connection: Connection, graph: TableGraph, table: str) -> tuple[list[Any], list[Any], list[Any]]:
-    """The rows of tenants 1 and 2, and of any."""
-    return rows(connection, graph, table, "1"), rows(connection, graph, table, "2"), rows(connection, graph, table, "*")
+    """The rows of tenants 1 and 2, and of any; a look at each row by itself tells the same."""
+    one, two, anybodys = (rows(connection, graph, table, tenant) for tenant in ("1", "2", "*"))
+    for tenant, own in (("1", one), ("2", two)):
+        told = answers(connection, graph, table, tenant)
+        assert [number for number, whose in told if whose] == own
+        assert [number for number, whose in told if whose is not None] == anybodys
+    return one, two, anybodys
+
+
+def answers(connection: Connection, graph: TableGraph, table: str, tenant: str) -> list[tuple[Any, bool | None]]:
+    """Each row's id, and whether it is the tenant's."""
+    name = TableName("public", table)
+    answer = is_of_tenant(graph, name, sql.Literal(tenant), row="r")
+    query = sql.SQL("SELECT r.id, {} FROM {} AS r ORDER BY 1").format(answer, graph[name].table.source)
+    return connection.execute(query).fetchall()
 
 
 def test_root_direct_and_indirect_over_several_tables(connection: Connection) -> None:
@@ -146,6 +159,23 @@ def test_partitions_and_references_to_one_of_them(connection: Connection) -> Non
     )
     assert by_tenant(connection, graph, "posts") == ([1], [1, 2], [1, 1, 2])
     assert by_tenant(connection, graph, "likes") == ([1], [2], [1, 2])
+
+
+def test_a_reference_over_a_period_may_lead_to_several_rows(connection: Connection) -> None:
+    """Any of them tells whose the row is."""
+    if connection.info.server_version < 180000:
+        pytest.skip("periods are PostgreSQL 18")
+    graph = make_graph(
+        connection,
+        """CREATE EXTENSION btree_gist;
+           CREATE TABLE orgs (id int PRIMARY KEY);
+           CREATE TABLE users (id int, org_id int, at int4range, PRIMARY KEY (id, at WITHOUT OVERLAPS));
+           CREATE TABLE posts (id int PRIMARY KEY, u int NOT NULL, at int4range NOT NULL,
+                               FOREIGN KEY (u, PERIOD at) REFERENCES users (id, PERIOD at));
+           INSERT INTO users VALUES (1, NULL, '[1,3)'), (1, 1, '[3,5)'), (2, 2, '[1,3)'), (2, 1, '[3,5)');
+           INSERT INTO posts VALUES (1, 1, '[1,5)'), (2, 1, '[1,2)'), (3, 2, '[1,5)'), (4, 2, '[1,2)')""",
+    )
+    assert by_tenant(connection, graph, "posts") == ([1, 3], [3, 4], [1, 3, 4])
 
 
 def test_inheriting_tables_are_apart(connection: Connection) -> None:
@@ -271,6 +301,8 @@ def test_any_schema_and_any_rows(connection: Connection, random: Random) -> None
             if graph[TableName("public", table)].is_of_tenants:
                 for tenant in (1, 2):
                     assert (number in rows(connection, graph, table, str(tenant))) == (tenant in whose)
+                    told = dict(answers(connection, graph, table, str(tenant)))
+                    assert told[number] == (tenant in whose if whose else None)
                 assert (number in rows(connection, graph, table, "*")) == bool(whose)
 
 

@@ -54,7 +54,7 @@ def begin_capture(context: StepContext) -> Result:
             capture.register(connection, way.scope, runner=context.runner, **values)
         sessions.take_over()
         with sessions.open() as connection:
-            capture.install(connection, way.scope, context, way.patience)
+            capture.install(connection, way.scope, values["side"], context, way.patience)
     return {"closed_at": _close_early(way)} if way.offline else {}
 
 

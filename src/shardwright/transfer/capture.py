@@ -7,7 +7,7 @@ snapshot. Everything is named with its schema, so that no search path can lead e
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -56,15 +56,13 @@ def register(
         }  # fmt: skip
         if connection.execute(_queries["register"], values).fetchone() is None:
             return
-        start = fence.OPEN if is_open else fence.CLOSED
-        connection.execute(sql.SQL("CREATE SEQUENCE {} START {}").format(scope.fence, sql.Literal(start)))
-        connection.execute(_admission(scope))
-        connection.execute(sql.SQL("REVOKE ALL ON FUNCTION {}() FROM PUBLIC").format(scope.admission))
+        fence.make(connection, scope, is_open=is_open)
+        connection.execute(_refused(scope))
         if side == "target":
             connection.execute(sql.SQL(_COPIED).format(scope.copied))
         for table in scope.tables:
-            revoked = sql.SQL("REVOKE ALL ON FUNCTION {}() FROM PUBLIC").format(table.capture)
-            connection.execute(sql.SQL("; ").join((_queue(table), _capture(scope, table), revoked)))
+            functions = (_function(table, event, body) for event, body in _bodies(scope, table))
+            connection.execute(sql.SQL("; ").join((_queue(table), *functions)))
 
 
 _COPIED = """CREATE TABLE {} (
@@ -72,13 +70,17 @@ _COPIED = """CREATE TABLE {} (
 )"""
 
 
-def install(connection: psycopg.Connection[Any], scope: Scope, context: StepContext, patience: timedelta) -> None:
+def install(
+    connection: psycopg.Connection[Any], scope: Scope, side: str, context: StepContext, patience: timedelta
+) -> None:
     """Every table of tenants has the transfer's triggers, one table in a transaction, in the way of nobody for longer
     than `patience`. Raises Stopped."""
     present = _installed(connection, scope)
     for done, table in enumerate(scope.tables):
         if table.name not in present:
-            _insist(connection, context, table.name.identifier, patience, partial(_install, connection, scope, table))
+            _insist(
+                connection, context, table.name.identifier, patience, partial(_install, connection, scope, side, table)
+            )
         context.report(Progress("capture", done + 1, len(scope.tables), "tables"))
 
 
@@ -140,21 +142,21 @@ def _installed(connection: psycopg.Connection[Any], scope: Scope) -> set[Any]:
     return {table.name for table in scope.tables if (table.name.schema, table.name.name) in found}
 
 
-def _install(connection: psycopg.Connection[Any], scope: Scope, table: MovedTable) -> None:
-    connection.execute(sql.SQL("; ").join(_triggers(scope, table)))
+def _install(connection: psycopg.Connection[Any], scope: Scope, side: str, table: MovedTable) -> None:
+    connection.execute(sql.SQL("; ").join(_triggers(scope, side, table)))
 
 
-def _triggers(scope: Scope, table: MovedTable) -> Iterator[sql.Composed]:
-    for event, when in _whens(scope, table):
+def _triggers(scope: Scope, side: str, table: MovedTable) -> Iterator[sql.Composed]:
+    for event in ("insert", "update", "delete"):
         name = trigger(scope, event)
-        yield sql.SQL("CREATE TRIGGER {} AFTER {} ON {} FOR EACH ROW WHEN ({}) EXECUTE FUNCTION {}()").format(
-            name, sql.SQL(event.upper()), table.name.identifier, when, table.capture
+        yield sql.SQL("CREATE TRIGGER {} AFTER {} ON {} FOR EACH ROW {} EXECUTE FUNCTION {}()").format(
+            name, sql.SQL(event.upper()), table.name.identifier, _when(scope, side, table, event), table.capture(event)
         )
         yield _always(table.name.identifier, name)
     name = trigger(scope, "truncate")
     for each in with_partitions(table.placed):
         yield sql.SQL("CREATE TRIGGER {} BEFORE TRUNCATE ON {} FOR EACH STATEMENT EXECUTE FUNCTION {}()").format(
-            name, each.name.identifier, table.capture
+            name, each.name.identifier, table.capture("truncate")
         )
         yield _always(each.name.identifier, name)
 
@@ -173,18 +175,24 @@ def _like(text: str) -> str:
     return text.replace("_", "\\_") + "%"
 
 
-def _whens(scope: Scope, table: MovedTable) -> Iterator[tuple[str, sql.Composable]]:
-    """When each trigger fires at all: not for the mover's own writes, and on direct tables only for the tenant."""
-    stranger = sql.SQL("coalesce(pg_catalog.current_setting({}, true), '') OPERATOR(pg_catalog.<>) {}").format(
+def _when(scope: Scope, side: str, table: MovedTable, event: str) -> sql.Composable:
+    """When the trigger fires at all: on direct tables for the tenant alone, and not for each row of the copy.
+
+    Every statement of everybody makes these conditions ready anew, so what can be asked in the function is asked there.
+    """
+    conditions = []
+    if table.is_direct:
+        rows = {"insert": ("new",), "update": ("old", "new"), "delete": ("old",)}[event]
+        conditions.append(sql.SQL("({})").format(sql.SQL(" OR ").join(table.mine(row) for row in rows)))
+    if side == "target" and event == "insert":
+        conditions.append(sql.SQL("NOT ({})").format(_is_mover(scope)))
+    return sql.SQL("WHEN ({})").format(sql.SQL(" AND ").join(conditions)) if conditions else sql.SQL("")
+
+
+def _is_mover(scope: Scope) -> sql.Composed:
+    return sql.SQL("coalesce(pg_catalog.current_setting({}, true), '') OPERATOR(pg_catalog.=) {}").format(
         sql.Literal(MARK), sql.Literal(str(scope.move))
     )
-    rows = {"insert": ("new",), "update": ("old", "new"), "delete": ("old",)}
-    for event, sides in rows.items():
-        if table.is_direct:
-            mine = sql.SQL(" OR ").join(table.mine(side) for side in sides)
-            yield event, sql.SQL("({}) AND {}").format(mine, stranger)
-        else:
-            yield event, stranger
 
 
 def _insist(
@@ -231,96 +239,144 @@ def _queue(table: MovedTable) -> sql.Composed:
     ).format(table.queue, sql.SQL(", " if table.key else ""), table.key_as_numbered("r"), table.table.source)
 
 
-def _admission(scope: Scope) -> sql.Composed:
+def _refused(scope: Scope) -> sql.Composed:
     body = sql.SQL(
         """
 DECLARE whereabouts pg_catalog.text;
 BEGIN
-  PERFORM pg_catalog.pg_advisory_xact_lock_shared({lock_class}, {move});
-  IF (SELECT last_value FROM {fence}) OPERATOR(pg_catalog.=) {open} THEN RETURN; END IF;
   SELECT pg_catalog.json_build_object('tenant', tenant, 'shard', gone_to, 'epoch', epoch)::pg_catalog.text
   INTO whereabouts FROM shardwright.move WHERE move OPERATOR(pg_catalog.=) {move};
   RAISE EXCEPTION USING ERRCODE = 'SW001', MESSAGE = {message}, DETAIL = coalesce(whereabouts, ''), HINT = {hint};
 END
 """
     ).format(
-        lock_class=sql.Literal(fence.LOCK_CLASS),
         move=sql.Literal(scope.move),
-        fence=scope.fence,
-        open=sql.Literal(fence.OPEN),
         message=sql.Literal(f"tenant {scope.tenant!r} is not written on this shard"),
         hint=sql.Literal("write to the shard that the detail names; see: shardwright tenants locate"),
     )
-    return sql.SQL("CREATE FUNCTION {}() RETURNS void LANGUAGE plpgsql AS {}").format(
-        scope.admission, sql.Literal(body.as_string(None))
+    return sql.SQL("CREATE FUNCTION {0}() RETURNS void LANGUAGE plpgsql AS {1}; {2}").format(
+        scope.refused, sql.Literal(body.as_string(None)), _private(scope.refused)
     )
 
 
-def _capture(scope: Scope, table: MovedTable) -> sql.Composed:
-    steps = (*table.placed.way.steps, *table.placed.way.climbs)
-    columns = list(dict.fromkeys(name for step in steps for name in step.columns)) or [str(table.placed.way.key)]
-    body = sql.SQL(_DIRECT if table.is_direct else _INDIRECT).format(
-        admit=scope.admission,
-        log_new=_log(table, "new"),
-        log_old=_log(table, "old"),
-        changed=_differ(tuple(column.name for column in table.key)) if table.key else sql.SQL("false"),
-        moved=_differ(tuple(columns)),
-        mine_new=table.mine("new"),
-        mine_old=table.mine("old"),
-        known_new=table.known("new"),
-        known_old=table.known("old"),
-        no_truncate=_refusal("SW004", f"{table.shown} can't be truncated while tenant {scope.tenant!r} is being moved"),
-        no_change=_refusal(
+def _function(table: MovedTable, event: str, body: sql.Composed) -> sql.Composed:
+    name = table.capture(event)
+    return sql.SQL("CREATE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS {}; {}").format(
+        name, sql.Literal(body.as_string(None)), _private(name)
+    )
+
+
+def _private(function: sql.Identifier) -> sql.Composed:
+    return sql.SQL("REVOKE ALL ON FUNCTION {}() FROM PUBLIC").format(function)
+
+
+def _bodies(scope: Scope, table: MovedTable) -> Iterator[tuple[str, sql.Composed]]:
+    """A function for each event, with as few expressions in its usual course as can be: in each transaction plpgsql
+    makes ready anew every one that it comes to."""
+    way = table.placed.way
+    ways = [name for step in (*way.steps, *way.climbs) for name in step.columns]
+    tells_whose = list(dict.fromkeys(ways)) or [str(way.key)]
+    key = [column.name for column in table.key]
+    admit = sql.SQL("IF ({}) THEN PERFORM {}(); END IF;").format(fence.shuts_out(scope), scope.refused)
+    parts = {
+        "is_mover": _is_mover(scope),
+        "admit": admit,
+        "log_new": _log(table, "new"),
+        "log_old": _log(table, "old"),
+        "altered": _differ([*key, *tells_whose]),
+        "changed": _differ(key),
+        "moved": _differ(tells_whose),
+        "whose_new": _whose(scope, table, "new"),
+        "whose_old": _whose(scope, table, "old"),
+        "no_change": _refusal(
             "SW003", f"the tenant of a row of {table.shown} can't change while tenant {scope.tenant!r} is being moved"
         ),
-    )
-    return sql.SQL("CREATE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS {}").format(
-        table.capture, sql.Literal(body.as_string(None))
-    )
+    }
+    kind = _DIRECT if table.is_direct else _INDIRECT
+    for event in ("insert", "update", "delete"):
+        yield event, sql.SQL(kind[event]).format(**parts)
+    refusal = _refusal("SW004", f"{table.shown} can't be truncated while tenant {scope.tenant!r} is being moved")
+    yield "truncate", sql.SQL("BEGIN {} END").format(refusal)
 
 
-_DIRECT = """
+def _whose(scope: Scope, table: MovedTable, row: str) -> sql.Composed:
+    """The mover's own rows are passed by as another tenant's are."""
+    return sql.SQL("CASE WHEN {} THEN false ELSE {} END").format(_is_mover(scope), table.whose(row))
+
+
+_DIRECT = {
+    "insert": """
 BEGIN
-  IF TG_OP OPERATOR(pg_catalog.=) 'TRUNCATE' THEN {no_truncate} END IF;
-  PERFORM {admit}();
-  IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN {log_new}
-  ELSIF TG_OP OPERATOR(pg_catalog.=) 'DELETE' THEN {log_old}
-  ELSE
+  IF {is_mover} THEN RETURN NULL; END IF;
+  {admit}
+  {log_new}
+  RETURN NULL;
+END
+""",
+    "delete": """
+BEGIN
+  IF {is_mover} THEN RETURN NULL; END IF;
+  {admit}
+  {log_old}
+  RETURN NULL;
+END
+""",
+    "update": """
+BEGIN
+  IF {is_mover} THEN RETURN NULL; END IF;
+  {admit}
+  IF {altered} THEN
     IF {moved} THEN {no_change} END IF;
-    {log_new}
     IF {changed} THEN {log_old} END IF;
   END IF;
+  {log_new}
   RETURN NULL;
 END
-"""
+""",
+}
 
-# A row whose tenant can't be found any more is noted as well: its parent was deleted before it, by a cascade.
-_INDIRECT = """
-DECLARE was boolean; now_is boolean;
+# A row whose tenant can't be found any more is noted as well: its parent was deleted before it, by a cascade. The
+# mover deletes many rows, and is not to wait for a look at each; what else it writes here is little.
+_INDIRECT = {
+    "insert": """
+DECLARE mine boolean;
 BEGIN
-  IF TG_OP OPERATOR(pg_catalog.=) 'TRUNCATE' THEN {no_truncate} END IF;
-  IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
-    IF {mine_new} THEN PERFORM {admit}(); {log_new}
-    ELSIF NOT ({known_new}) THEN {log_new} END IF;
-  ELSIF TG_OP OPERATOR(pg_catalog.=) 'DELETE' THEN
-    IF {mine_old} THEN PERFORM {admit}(); {log_old}
-    ELSIF NOT ({known_old}) THEN {log_old} END IF;
-  ELSE
-    was := {mine_old};
-    now_is := was;
-    IF {moved} THEN
-      now_is := {mine_new};
-      IF was IS DISTINCT FROM now_is AND (was OR {known_old}) THEN {no_change} END IF;
-    END IF;
-    IF now_is THEN PERFORM {admit}(); END IF;
-    IF now_is OR NOT ({known_new}) THEN
-      {log_new}
-      IF {changed} THEN {log_old} END IF;
-    END IF;
-  END IF;
+  mine := {whose_new};
+  IF NOT mine THEN RETURN NULL; END IF;
+  IF mine THEN {admit} END IF;
+  {log_new}
   RETURN NULL;
 END
-"""
+""",
+    "delete": """
+DECLARE mine boolean;
+BEGIN
+  IF {is_mover} THEN RETURN NULL; END IF;
+  mine := {whose_old};
+  IF NOT mine THEN RETURN NULL; END IF;
+  IF mine THEN {admit} END IF;
+  {log_old}
+  RETURN NULL;
+END
+""",
+    "update": """
+DECLARE was boolean; mine boolean;
+BEGIN
+  mine := {whose_new};
+  IF {altered} THEN
+    IF {moved} THEN
+      was := {whose_old};
+      IF was AND mine IS NOT TRUE OR NOT was AND mine THEN {no_change} END IF;
+    END IF;
+    IF mine IS NOT FALSE AND {changed} THEN {log_old} END IF;
+  END IF;
+  IF NOT mine THEN RETURN NULL; END IF;
+  IF mine THEN {admit} END IF;
+  {log_new}
+  RETURN NULL;
+END
+""",
+}
 
 
 def _log(table: MovedTable, row: str) -> sql.Composed:
@@ -333,10 +389,12 @@ def _log(table: MovedTable, row: str) -> sql.Composed:
     return sql.SQL("INSERT INTO {} VALUES ({});").format(table.queue, values)
 
 
-def _differ(columns: tuple[str, ...]) -> sql.Composed:
+def _differ(columns: Sequence[str]) -> sql.Composable:
     """Byte by byte, so that no operator of the user's has a say in it."""
+    if not columns:
+        return sql.SQL("false")
     old, new = (sql.SQL(", ").join(sql.Identifier(row, name) for name in columns) for row in ("old", "new"))
-    return sql.SQL("ROW({})::record OPERATOR(pg_catalog.*<>) ROW({})::record").format(old, new)
+    return sql.SQL("ROW({})::pg_catalog.record OPERATOR(pg_catalog.*<>) ROW({})::pg_catalog.record").format(old, new)
 
 
 def _refusal(code: str, message: str) -> sql.Composed:

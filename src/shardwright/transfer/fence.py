@@ -39,6 +39,29 @@ class Holder:
         return f"pid {self.pid} ({name}in a transaction for {self.seconds:.1f} s: {self.query})"
 
 
+def make(connection: psycopg.Connection[Any], scope: Scope, *, is_open: bool) -> None:
+    """The shard has the flag. It has no value for writers until it is set once."""
+    connection.execute(sql.SQL("CREATE SEQUENCE {}").format(scope.fence))
+    connection.execute(_set(scope, OPEN if is_open else CLOSED))
+
+
+def shuts_out(scope: Scope) -> sql.Composable:
+    """An expression for a writer's trigger: the writer holds the lock, and it is true where he is refused.
+
+    Without a SELECT, since plpgsql needs no query for an expression that has none; and the lock comes before the flag,
+    as the parts of a CASE do.
+    """
+    return sql.SQL(
+        "CASE WHEN pg_catalog.pg_advisory_xact_lock_shared({}, {}) IS NOT NULL "
+        "THEN ({} OPERATOR(pg_catalog.=) {}) IS NOT TRUE ELSE true END"
+    ).format(sql.Literal(LOCK_CLASS), sql.Literal(scope.move), flag(scope), sql.Literal(OPEN))
+
+
+def flag(scope: Scope) -> sql.Composable:
+    """An expression: the flag as it is now. Null until it was set once."""
+    return sql.SQL("pg_catalog.pg_sequence_last_value({}::pg_catalog.regclass)").format(_name(scope))
+
+
 def is_open(connection: psycopg.Connection[Any], scope: Scope) -> bool:
     """Whether the shard takes writes of the tenant."""
     return is_open_in(connection, scope.move)
@@ -97,5 +120,8 @@ def holders(connection: psycopg.Connection[Any], scope: Scope) -> list[Holder]:
 
 
 def _set(scope: Scope, value: int) -> sql.Composed:
-    name = sql.Literal(scope.fence.as_string(None))
-    return sql.SQL("SELECT pg_catalog.setval({}::pg_catalog.regclass, {})").format(name, sql.Literal(value))
+    return sql.SQL("SELECT pg_catalog.setval({}::pg_catalog.regclass, {})").format(_name(scope), sql.Literal(value))
+
+
+def _name(scope: Scope) -> sql.Literal:
+    return sql.Literal(scope.fence.as_string(None))

@@ -11,7 +11,7 @@ from psycopg import sql
 from shardwright.pg.tables import Column, Table, TableName
 from shardwright.transfer.graph import PlacedTable, TableGraph
 from shardwright.transfer.keys import key_of
-from shardwright.transfer.rows import rows_of_tenant, rows_with_tenant
+from shardwright.transfer.rows import is_of_tenant, rows_of_tenant, rows_with_tenant
 
 SCHEMA = "shardwright"
 # Types whose equal values have equal images, and so may be hashed as they are; all others by their text.
@@ -85,10 +85,9 @@ class MovedTable:
         """The keys of all rows that are to be copied, numbered."""
         return sql.Identifier(SCHEMA, f"keys_{self.move}_{self.number}")
 
-    @property
-    def capture(self) -> sql.Identifier:
-        """The function of its triggers."""
-        return sql.Identifier(SCHEMA, f"capture_{self.move}_{self.number}")
+    def capture(self, event: str) -> sql.Identifier:
+        """The function of its trigger for `event`."""
+        return sql.Identifier(SCHEMA, f"{event}_{self.move}_{self.number}")
 
     @property
     def drained(self) -> sql.Identifier:
@@ -112,6 +111,10 @@ class MovedTable:
     def known(self, row: str = "r") -> sql.Composable:
         """A condition: the row is some tenant's."""
         return rows_with_tenant(self.graph, self.name, row=row)
+
+    def whose(self, row: str) -> sql.Composable:
+        """Both in one look: true for the tenant's row, false for another's, null for nobody's."""
+        return is_of_tenant(self.graph, self.name, self.tenant, row=row)
 
     def columns(self, row: str = "r") -> sql.Composable:
         """The columns that travel, of `row`."""
@@ -224,9 +227,9 @@ class Scope:
         return fence_of(self.move)
 
     @property
-    def admission(self) -> sql.Identifier:
-        """The function that lets a writer of the tenant pass, or refuses it."""
-        return sql.Identifier(SCHEMA, f"pass_{self.move}")
+    def refused(self) -> sql.Identifier:
+        """The function that tells a writer of the tenant where to go."""
+        return sql.Identifier(SCHEMA, f"refuse_{self.move}")
 
     @property
     def copied(self) -> sql.Identifier:
