@@ -111,7 +111,7 @@ def walk(pair: Pair) -> Walk:
         pytest.MonkeyPatch.context() as patch,
         meanwhile(copied=[lambda: change("copied", "home")], last=[lambda: change("last", "home")]),
     ):
-        for name, value in {"_SMALL": 2, "_UNLISTED_ROWS": 3, "_LEAST": 200, "_MOST": 200}.items():
+        for name, value in {"_SMALL": 2, "_SHARE_ROWS": 2, "_MOST_SHARES": 2, "_LEAST": 200, "_MOST": 200}.items():
             patch.setattr(copy, name, value)
         pair.move(_TENANT, allow=["large-objects"])
     walked.source, walked.target = pair.rows("home"), pair.rows("there")

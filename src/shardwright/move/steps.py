@@ -109,9 +109,7 @@ def copy(context: StepContext) -> Result:
     began = time.monotonic()
     with _throttle(way) as throttle:
         streams = int(context.plan.get("streams", 2))
-        brought = Copy(
-            way.scope, way.source, way.target, context, streams=streams, pace=lambda part: throttle(part.bytes)
-        ).copy()
+        brought = Copy(way.scope, way.source, way.target, context, streams=streams, pace=throttle).copy()
     return {"rows": brought.rows, "bytes": brought.bytes, "seconds": round(time.monotonic() - began, 3)}
 
 

@@ -35,7 +35,7 @@ class Progress:
 class Shelf:
     """What the steps of a run share for as long as it is in these hands, so that none has to be opened anew by each.
 
-    Closed when a step fails, or the run leaves the hands. For one thread.
+    Closed when a step fails, or the run leaves the hands. `lend` is for any thread, all else for one.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,8 @@ class Shelf:
     @contextmanager
     def lend(self, name: str, make: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
         """What lies there under `name`, else what `make` gives. An exception ends it as it would end a `with`."""
-        stack, thing = self._things.pop(name) if name in self._things else _entered(make)
+        lying = self._things.pop(name, None)
+        stack, thing = _entered(make) if lying is None else lying
         try:
             yield thing
         except BaseException:
@@ -68,10 +69,8 @@ class Shelf:
                 all_of_them.push(stack)
 
     def _put(self, name: str, stack: ExitStack, thing: Any) -> None:
-        if name in self._things:
+        if self._things.setdefault(name, (stack, thing))[0] is not stack:
             stack.close()
-        else:
-            self._things[name] = stack, thing
 
 
 def _entered(make: Callable[[], AbstractContextManager[T]]) -> tuple[ExitStack, T]:

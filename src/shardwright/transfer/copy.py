@@ -1,21 +1,24 @@
 """The copy: every row of the tenant, in parts, several at once, resumable; what is there always equals one snapshot.
 
-Small tables go together in one transaction. One that is larger is shared out among the streams by a hash of its keys:
-each reads all of the tenant's rows and sends its share. The keys of a very large table are listed once, and parts of
-the list copied. Streams share a snapshot. Every new snapshot, after a while or after a death, begins with a drain:
-what was copied before is brought to it. A further part of a table leaves out the keys that are in the queue, since the
-drain brings them; and what a drain has brought leaves the list, in the transaction that takes it from the queue. So the
-copied part always is what the source held at one moment, and two rows that exchange a unique value never meet.
+Small tables go together in one transaction. One that is larger is shared out by a hash of its keys: for each share all
+of the tenant's rows are read, and those of the share sent. The keys of a very large table are listed once, and parts of
+the list copied: a list is dear, but a part of it costs the same however large the table. Streams share a snapshot.
+Every new snapshot, after a while or after a death, begins with a drain: what was copied before is brought to it. A
+further part of a table leaves out the keys that are in the queue, since the drain brings them; and what a drain has
+brought leaves the list, in the transaction that takes it from the queue. So the copied part always is what the source
+held at one moment, and two rows that exchange a unique value never meet.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from math import ceil
 from queue import SimpleQueue
+from threading import Lock
 from typing import Any
 
 import psycopg
@@ -26,16 +29,19 @@ from shardwright.runs.kinds import Progress, StepContext
 from shardwright.transfer.drain import BY_INDEX, drain, forget_drained, make_room, snapshot
 from shardwright.transfer.scope import MovedTable, Scope
 from shardwright.transfer.sessions import Sessions, write_silently
-from shardwright.transfer.stream import Streamed, stream
+from shardwright.transfer.stream import Pace, Streamed, stream
 
 PART_BYTES = 8 << 20
 SNAPSHOT_SECONDS = 60.0  # an older one would keep dead rows from being cleaned up
+_TELL_EVERY = 1.0  # seconds; a part may take long where the copy is slowed down
 _LEAST, _MOST = 1_000, 50_000
 _SMALL = _MOST  # so many rows of the tenant, of one table or of several, are one part
-_UNLISTED_ROWS, _UNLISTED_BYTES = 1_000_000, 512 << 20  # a share that dies is begun anew: it should not be too large
+_SHARE_ROWS, _SHARE_BYTES = 1_000_000, 512 << 20  # one that dies is begun anew: it should not be too large
+_MOST_SHARES = 8
 _WHOLE = 0
+_SHARES = 1 << 16  # the number of a share says of how many it is one, which may not change after a death
+_ALONE = "SET LOCAL max_parallel_workers_per_gather = 0"  # a worker hands on each row, and streams are at work already
 _queries = load(__package__, "copy.sql")
-Pace = Callable[[Streamed], None]
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ class Copy:
         self._target = target
         self._context = context
         self._streams = streams
-        self._pace = pace
+        self._pace = _one_at_a_time(pace)
         self._snapshot_seconds = snapshot_seconds
         self._brought = Streamed()
         self._estimate = sum(int(table["rows"]) for table in context.plan.get("tables", ()))
@@ -135,7 +141,7 @@ class Copy:
         """The tenant's rows in each table, counted no further than is of any matter."""
         counts = [
             sql.SQL("SELECT {}, count(*) FROM (SELECT FROM {} AS r WHERE {} LIMIT {}) AS _").format(
-                sql.Literal(table.number), table.table.source, table.mine(), sql.Literal(_UNLISTED_ROWS + 1)
+                sql.Literal(table.number), table.table.source, table.mine(), sql.Literal(_SHARE_ROWS * _MOST_SHARES + 1)
             )
             for table in tables
         ]
@@ -176,9 +182,10 @@ class Copy:
                     under_way.add(pool.submit(self._copy_job, ahead.pop(), moment, pairs, drained))
                 if not under_way:
                     return
-                ended, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                ended, under_way = wait(under_way, _TELL_EVERY, FIRST_COMPLETED)
                 for each in ended:
                     self._account(each.result())
+                self._report()
         finally:
             wait(under_way)
 
@@ -189,13 +196,14 @@ class Copy:
             with source.transaction(), target.transaction():
                 source.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
                 source.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(moment)))
+                source.execute(_ALONE)
                 if job[0].first is not None:  # else the server would read the whole table for each part of a list
                     source.execute(BY_INDEX)
                 for part in job:
                     table = part.table
                     columns = table.target_columns
                     rows = _rows(part, but_drained=table.number in drained)
-                    copied = stream(source, rows, target, table.name.identifier, columns, table.format)
+                    copied = stream(source, rows, target, table.name.identifier, columns, table.format, pace=self._pace)
                     self._note(target, part, copied)
                     brought.append((part, copied))
             return brought
@@ -206,8 +214,9 @@ class Copy:
         for part, copied in brought:
             self._done[part.table.number, part.number] = copied
             self._brought += copied
+
+    def _report(self) -> None:
         self._context.report(Progress("copy", self._brought.rows, max(self._estimate, self._brought.rows)))
-        self._pace(sum((copied for _, copied in brought), Streamed()))
 
     # --- snapshots ------------------------------------------------------------------------------
 
@@ -234,11 +243,12 @@ class Copy:
     def _parts(self, reader: Any, table: MovedTable) -> list[Part]:
         """The same after a death: a list that was made is kept, and shares stay shares."""
         if not self._has_list(reader, table):
-            is_shared = any(number == table.number and part < _WHOLE for number, part in self._done)
-            if not table.key or (self._counts[table.number] <= _SMALL and not is_shared):
+            begun = self._shares_begun(table)
+            shares = begun or self._shares(table)
+            if shares == 1:
                 return [Part(table, _WHOLE)]
-            if is_shared or self._needs_no_list(table):
-                return [Part(table, -share, shares=self._streams) for share in range(1, self._streams + 1)]
+            if begun or shares <= max(_MOST_SHARES, self._streams):
+                return [Part(table, -(shares * _SHARES + share), shares=shares) for share in range(shares)]
             self._make_list(reader, table)
         length, size = reader.execute(
             sql.SQL("SELECT coalesce(max(n), 0), (SELECT size FROM {} LIMIT 1) FROM {}").format(table.list, table.list)
@@ -250,9 +260,17 @@ class Copy:
         values = {"name": table.list.as_string(None)}
         return bool(connection.execute(_queries["exists"], values).fetchone()[0])
 
-    def _needs_no_list(self, table: MovedTable) -> bool:
+    def _shares_begun(self, table: MovedTable) -> int | None:
+        """Of how many shares some are at the target."""
+        return next((-part // _SHARES for number, part in self._done if number == table.number and part < _WHOLE), None)
+
+    def _shares(self, table: MovedTable) -> int:
+        """Into how many the table is shared out; as many as there are streams, or twice as many, ..."""
         rows = self._counts[table.number]
-        return rows <= _UNLISTED_ROWS and rows * _width(table) <= _UNLISTED_BYTES
+        if not table.key or rows <= _SMALL:
+            return 1
+        least = max(rows / _SHARE_ROWS, rows * _width(table) / _SHARE_BYTES, 1)
+        return ceil(least / self._streams) * self._streams
 
     def _make_list(self, reader: Any, table: MovedTable) -> None:
         size = int(min(max(PART_BYTES / _width(table), _LEAST), _MOST))
@@ -286,6 +304,17 @@ class Copy:
         )
 
 
+def _one_at_a_time(pace: Pace) -> Pace:
+    """The same for several streams: while one waits, all do."""
+    lock = Lock()
+
+    def paced(size: int) -> None:
+        with lock:
+            pace(size)
+
+    return paced
+
+
 def _width(table: MovedTable) -> float:
     """Bytes of a row, indexes and all."""
     return max(table.placed.bytes / max(table.placed.rows, 1), 1)
@@ -314,5 +343,5 @@ def _in_share(part: Part) -> sql.Composable:
         return sql.SQL("true")
     hashed = part.table.hash_of_key()
     return sql.SQL("({} % {n} + {n}) % {n} = {}").format(
-        hashed, sql.Literal(-part.number - 1), n=sql.Literal(part.shares)
+        hashed, sql.Literal(-part.number % _SHARES), n=sql.Literal(part.shares)
     )

@@ -45,7 +45,7 @@ class Load:
 
 
 class Throttle:
-    """Asked after each part: returns when the next may begin."""
+    """Asked after each block: returns when the next may follow."""
 
     def __init__(
         self,
