@@ -552,8 +552,8 @@ class Arena:
     def require_nothing_left(self) -> None:
         """No schema, trigger, session, prepared transaction or lock of a move is on either shard."""
         for shard in self.direct:
-            until(lambda shard=shard: self.ask(shard, _SESSIONS) == [(0,)], seconds=20)  # type: ignore[misc]
-            assert self.ask(shard, _LEFT) == [(None, 0, 0, 0)], shard
+            until(lambda shard=shard: self.ask(shard, SESSIONS) == [(0,)], seconds=20)  # type: ignore[misc]
+            assert self.ask(shard, LEFT) == [(None, 0, 0, 0)], shard
 
     # --- moving
 
@@ -649,8 +649,8 @@ _COUNT = """SELECT (SELECT count(*) FROM org WHERE id = o) + (SELECT count(*) FR
     + (SELECT count(*) FROM seat WHERE org_id = o) + (SELECT count(*) FROM badge WHERE org_id = o)
     + (SELECT count(*) FROM log WHERE org_id = o) + (SELECT count(*) FROM event WHERE org_id = o)
     FROM (SELECT %s::uuid AS o) AS _"""
-_SESSIONS = f"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND {MINE}"
-_LEFT = """SELECT to_regnamespace('shardwright'), (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'shardwright%'),
+SESSIONS = f"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND {MINE}"
+LEFT = """SELECT to_regnamespace('shardwright'), (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'shardwright%'),
     (SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()),
     (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
      AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"""
@@ -671,7 +671,7 @@ _FILL = (
 
 # --- points ---------------------------------------------------------------------------------------
 
-_OWNERS: dict[str, Any] = {
+OWNERS: dict[str, Any] = {
     "Board": Board, "Moves": Moves, "certificate": certificate, "Copy": copy.Copy, "Switch": switch.Switch,
     "capture": capture, "clear": clear, "compare": compare, "drain": drain, "fence": fence, "stream": stream,
 }  # fmt: skip
@@ -681,12 +681,12 @@ _OWNERS: dict[str, Any] = {
 def instead(name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
     """What `make` makes of the function of that name is called in its place, wherever it was imported to."""
     owner, function = name.split(".")
-    original = getattr(_OWNERS[owner], function)
+    original = getattr(OWNERS[owner], function)
     new = wraps(original)(make(original))
     modules = [module for each, module in list(sys.modules.items()) if each.startswith("shardwright.")]
     places = [
         (place, attribute)
-        for place in (*modules, _OWNERS[owner])
+        for place in (*modules, OWNERS[owner])
         for attribute, value in vars(place).items()
         if value is original
     ]
