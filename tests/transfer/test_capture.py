@@ -153,7 +153,7 @@ def test_who_is_in_the_way_is_told_to_a_role_that_may_not_look_at_sessions(datab
         if told:
             raise InterruptedError
 
-    context.rest = rest  # type: ignore[method-assign]
+    context.rest = rest  # type: ignore[assignment, method-assign]
     with psycopg.connect(database_url, autocommit=True) as owner, psycopg.connect(database_url) as writer:
         owner.execute("CREATE TABLE watched (id int)")
         owner.execute("CREATE ROLE capture_reader; GRANT ALL ON watched TO capture_reader")
