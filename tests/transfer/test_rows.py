@@ -54,7 +54,7 @@ def by_tenant(connection: Connection, graph: TableGraph, table: str) -> tuple[li
     for tenant, own in (("1", one), ("2", two)):
         told = answers(connection, graph, table, tenant)
         assert [number for number, whose in told if whose] == own
-        assert [number for number, whose in owners(connection, graph, table) if whose == tenant] == own
+        assert [number for number, whose in whose_are(connection, graph, table) if whose == tenant] == own
         assert [number for number, whose in told if whose is not None] == anybodys
     return one, two, anybodys
 
@@ -67,7 +67,7 @@ def answers(connection: Connection, graph: TableGraph, table: str, tenant: str) 
     return connection.execute(query).fetchall()
 
 
-def owners(connection: Connection, graph: TableGraph, table: str) -> list[tuple[Any, str | None]]:
+def whose_are(connection: Connection, graph: TableGraph, table: str) -> list[tuple[Any, str | None]]:
     """Each row's id, and whose it is."""
     name = TableName("public", table)
     whose = owner(graph, name, row="r")
