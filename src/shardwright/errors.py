@@ -798,6 +798,16 @@ class ChangeNotThere(Refused):
 
 
 @dataclass(eq=False)
+class TenantsAtGreen(Refused):
+    """A change can't be given up any more, only undone: green takes writes."""
+
+    run: int
+    tenants: int
+    fact = "blue-green change {run} is not given up: green takes the writes of {tenants} tenants"
+    cure = "shardwright bluegreen undo   takes them home with all that they have written"
+
+
+@dataclass(eq=False)
 class NoWayBack(Refused):
     """The change was begun without a way back, and tenants are at green already."""
 
