@@ -18,6 +18,7 @@ from shardwright.bluegreen import operate as changing
 from shardwright.bluegreen import retire as retiring
 from shardwright.bluegreen import start as greens
 from shardwright.bluegreen import steps as greening
+from shardwright.bluegreen import verify as greened
 from shardwright.bluegreen.afterwards import Rewriting, afterwards
 from shardwright.bluegreen.archive import Archive
 from shardwright.bluegreen.operate import ChangeStatus
@@ -356,7 +357,8 @@ class Fleet:
 
         Changes nothing.
         """
-        return verify.verify_tenants(self.resolved)
+        found = verify.verify_tenants(self.resolved)
+        return replace(found, fences=(*found.fences, *greened.verify_change(self.resolved)))
 
     def _moving(self, control: psycopg.Connection[Any], since: datetime) -> list[str]:
         return verify.tenants_since(control, self.resolved, since)
@@ -499,6 +501,11 @@ class Fleet:
             self._carry(run, stop=enough, tell=tell)
         return self.bluegreen_status()
 
+    def throttle_bluegreen(self, limits: Mapping[str, Any]) -> ChangeStatus:
+        """The open change copies no faster than these limits say, from its next part on. Raises NoSuchChange."""
+        changing.set_throttle(self._for_acting, limits)
+        return self.bluegreen_status()
+
     def switch_bluegreen(
         self, *, tenants: Sequence[str] | None = None, share: float | None = None, home: bool = False
     ) -> tuple[int, int]:
@@ -532,14 +539,16 @@ class Fleet:
         return self.carry_bluegreen(changing.ask_cancel(self._for_acting), stop=stop, tell=tell)
 
     def finish_bluegreen(
-        self, *, stop: StopRequest | None = None, tell: Callable[[RunEvent], None] = lambda _: None
+        self,
+        *,
+        leave_writable: bool = False,
+        stop: StopRequest | None = None,
+        tell: Callable[[RunEvent], None] = lambda _: None,
     ) -> ChangeStatus:
-        """The way back is closed, nothing of the change is left on any shard. Raises NoSuchChange, ChangeNotThere."""
-        return self.carry_bluegreen(changing.ask_finish(self._for_acting), stop=stop, tell=tell)
-
-    def throttle_bluegreen(self, limits: Mapping[str, Any]) -> None:
-        """The open change keeps to these limits from its next part on. Raises NoSuchChange."""
-        changing.set_throttle(self._for_acting, limits)
+        """The way back is closed, nothing of the change is left on any shard; blue shards only read from then on,
+        unless `leave_writable`. Raises NoSuchChange, ChangeNotThere."""
+        run = changing.ask_finish(self._for_acting, leave_writable=leave_writable)
+        return self.carry_bluegreen(run, stop=stop, tell=tell)
 
     def bluegreen_tenant(self, tenant: str) -> ChangedTenant:
         """One tenant of the open change, else of the last. Raises NoSuchChange, NoSuchTenant."""

@@ -15,6 +15,8 @@ import psycopg
 from shardwright import errors
 from shardwright.bluegreen.group import Group, NewTenants
 from shardwright.bluegreen.lanes import Lane
+from shardwright.bluegreen.numbering import Room
+from shardwright.bluegreen.sequences import room_left
 from shardwright.bluegreen.sets import Sets, as_tenant
 from shardwright.bluegreen.store import Changes, Order
 from shardwright.bluegreen.store import Lane as LaneTold
@@ -256,12 +258,24 @@ class Conductor:
 
     def _begin(self, changes: Changes, order: Order, followers: Sequence[Follower]) -> list[Job]:
         self.sets.require_schemas()
+        self._require_room()
         to_green = order.kind == "switch"
         jobs = self._jobs(changes, order, to_green=to_green)
         for follower in followers:
             pairs = {lane.pair for lane in follower.lanes}
             follower.add(job for job in jobs if (job.tenant.blue, job.tenant.green) in pairs)
         return jobs
+
+    def _require_room(self) -> None:
+        """Blue has not drawn its last number below those that green begins with. Raises SequencesRefused."""
+        kept = self.sets.context.results.get("compare", {}).get("rooms", ())
+        rooms = [Room.from_dict(each) for each in kept]
+        for each in room_left(self.sets.blue, rooms)[:1] if rooms else ():
+            if each.left <= 0:
+                fact = f"{each.room.sequence}: blue has drawn up to the numbers that green begins with"
+                raise errors.SequencesRefused(findings=fact)
+            if each.left < each.used:
+                self.sets.context.tell(f"{each.room.sequence}: blue can draw {each.left:,} numbers more, no further")
 
     def _jobs(self, changes: Changes, order: Order, *, to_green: bool) -> list[Job]:
         """Tenants that are named, or a share of those that are left, or all; and with all, everybody at the end."""

@@ -188,8 +188,9 @@ def ask_undo(fleet: FleetConfig) -> int:
         return found.run
 
 
-def ask_finish(fleet: FleetConfig) -> int:
-    """The way back is given up, and what it needs taken away; gives the run. Raises NoSuchChange, ChangeNotThere."""
+def ask_finish(fleet: FleetConfig, *, leave_writable: bool = False) -> int:
+    """The way back is given up, and what it needs taken away; gives the run. Blue shards only read then, unless
+    `leave_writable`. Raises NoSuchChange, ChangeNotThere."""
     with open_control(fleet.control, application_name=NAME) as control:
         changes, board = Changes(control, fleet.shard_set), Board(control, fleet.shard_set)
         found = _open(changes, fleet)
@@ -197,7 +198,7 @@ def ask_finish(fleet: FleetConfig) -> int:
         if found.phase not in ("switched", "cleaning"):
             raise errors.ChangeNotThere(asked="finish", run=found.run, phase=found.phase)
         if found.phase == "switched":
-            changes.order(found.run, "finish", by=operator())
+            changes.order(found.run, "finish", leave_writable=leave_writable, by=operator())
         if run is not None and run.state in ("paused", "parked"):
             board.resume(found.run)
         return found.run
