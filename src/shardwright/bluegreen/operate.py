@@ -220,7 +220,7 @@ def is_ended(fleet: FleetConfig, order: int) -> bool:
 def _open(changes: Changes, fleet: FleetConfig) -> Change:
     found = changes.last()
     if found is None or not found.is_open:
-        raise errors.NoSuchChange(what=f"shard set {fleet.shard_set!r}")
+        raise errors.NoOpenChange(what=f"shard set {fleet.shard_set!r}")
     return found
 
 

@@ -30,6 +30,8 @@ def tell_change(screen: Screen, found: ChangeStatus) -> None:
     if found.step in ("create", "capture", "copy", "compare") and run.progress and found.carried_by:
         screen.line(f"  {run_progress(run.progress, found.eta)}")
     screen.line(f"  {found.at_green} of {counted(len(found.tenants), 'tenant')} at green", important=True)
+    if change.phase == "in_step" and found.at_green == len(found.tenants):
+        screen.line("  shared rows and new tenants are still written at blue: bluegreen switch --all is the last word")
     for lane in found.lanes if change.is_open else ():
         screen.line(f"  {_lane(lane, found.tenants)}")
     for order in found.orders:

@@ -244,6 +244,9 @@ def finish(
         typer.Option("--archive", metavar="FOLDER", help="Write each blue shard to a file there, as pg_dump."),
     ] = None,
     drop: Annotated[bool, typer.Option("--drop", help="Drop the databases of the blue shards afterwards.")] = False,
+    leave_writable: Annotated[
+        bool, typer.Option("--leave-writable", help="Let blue take writes; else its databases only read from then on.")
+    ] = False,
 ) -> int:
     """Close the way back, take away what the change has made; archive and drop blue, if asked."""
     fleet = screen.fleet()
@@ -257,7 +260,7 @@ def finish(
         screen.confirm(f"dropping the databases of {', '.join(found.run.plan['blue'])}{without}")
     with stop_on_signals(LetGoRequest()) as stop:
         if found.change.phase != "done" or not (archive or drop):
-            found = fleet.finish_bluegreen(stop=stop, tell=_teller(screen))
+            found = fleet.finish_bluegreen(leave_writable=leave_writable, stop=stop, tell=_teller(screen))
     if found.change.phase != "done":
         return _outcome(screen, found, stop)
     archived = fleet.archive_bluegreen(archive) if archive else []
@@ -270,6 +273,9 @@ def finish(
         "configuration": after.as_dict(),
     })  # fmt: skip
     tell_change(screen, found)
+    if not drop:
+        what = "take writes as before" if leave_writable else "only read from now on"
+        screen.line(f"  {', '.join(found.run.plan['blue'])} {what}; nothing goes there any more", important=True)
     for each in archived:
         screen.line(f"✓ {each.shard}: archived in {each.file} ({size(each.size)})", style="green", important=True)
     for name in dropped:
@@ -305,7 +311,7 @@ def follow(screen: Screen) -> int:
     fleet = screen.fleet()
     found = fleet.bluegreen_status()
     if not found.change.is_open:
-        raise errors.NoSuchChange(what=f"shard set {fleet.config.fleet.set!r}")
+        raise errors.NoOpenChange(what=f"shard set {fleet.config.fleet.set!r}")
     if found.carried_by:
         screen.line(f"{found.carried_by} carries it; this process waits, and goes on where that one lets go")
     with stop_on_signals(LetGoRequest()) as stop:
