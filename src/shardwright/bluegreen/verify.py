@@ -22,8 +22,8 @@ _MOST = 10
 
 
 def verify_change(fleet: FleetConfig) -> list[Odd]:
-    """What is odd on the shards of both sets: flags that contradict the control database, what a change that is over has
-    left. A switch that is under way at this moment may be seen half done; asked again, it is not. Changes nothing.
+    """What is odd on the shards of both sets: flags that contradict the control database, leftovers of a change that is
+    over. A switch that is under way at this moment may be seen half done; asked again, it is not. Changes nothing.
 
     Raises ControlUnavailable.
     """
