@@ -13,14 +13,14 @@ from shardwright.config import load
 BEFORE = """
 [{0}fleet]
 control = "postgresql://control/c"
-[{0}shards."eu-0"]
+[{0}shards.eu-0]
 url = "${{BLUE}}"
 [{0}tenants]
 root = "organizations"
 key = "organization_id"
 placement = "modulo"
 [{0}bluegreen]
-[{0}bluegreen.shards."green-0"]
+[{0}bluegreen.shards.green-0]
 url = "${{GREEN}}/a"
 labels = {{ region = "eu", "odd key" = "é\\"" }}
 [{0}bluegreen.shards.plain]
@@ -41,7 +41,7 @@ def test_every_way_to_write_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     file = tmp_path / name
     file.write_text(BEFORE.format(prefix))
     found = afterwards(load(file))
-    assert found.goes == (f"{prefix}tenants", f'{prefix}shards."eu-0"', f"{prefix}bluegreen")
+    assert found.goes == (f"{prefix}tenants", f"{prefix}shards.eu-0", f"{prefix}bluegreen")
     tree = tomllib.loads(found.comes)
     tree = tree["tool"]["shardwright"] if prefix else tree
     assert tree["shards"] == {
