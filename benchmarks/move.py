@@ -200,7 +200,7 @@ def gap(clusters: Clusters, options: argparse.Namespace) -> Iterator[tuple[str, 
             f"write gap, {rows} rows, ms",
             {
                 "first": float((status.move.write_gap or {}).get("gap_ms") or 0.0),
-                **_percentiles("gap", gaps), **_percentiles("felt", felt),
+                **percentiles("gap", gaps), **percentiles("felt", felt),
                 "writes/s": len(writes) / span, "switches": float(len(switches)),
             },
         )  # fmt: skip
@@ -275,15 +275,16 @@ def _writer(made: Shards, write: Callable[..., None], tenant: str) -> Iterator[C
         ).fetchall()
 
         def turn(first: int) -> float:
-            used = _on_processor(pid)
+            used = on_processor(pid)
             for number in range(first, first + _TURN):
                 write(connection, tenant, task, number)
-            return (_on_processor(pid) - used) / _TURN
+            return (on_processor(pid) - used) / _TURN
 
         yield turn
 
 
-def _on_processor(pid: int) -> float:
+def on_processor(pid: int) -> float:
+    """Seconds that a process has been on a processor."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
@@ -428,7 +429,8 @@ def reaches(found: Mapping[str, Figures]) -> Iterator[Reach]:
         yield Reach("MB more for the largest tenant than for the smallest", used[-1] - used[0], MEMORY_GROWTH)
 
 
-def _percentiles(name: str, values: list[float]) -> Figures:
+def percentiles(name: str, values: list[float]) -> Figures:
+    """The median, and what 99 of 100 do not exceed."""
     ordered = sorted(values)
     places = {"p50": 0.5, "p99": 0.99}
     return {f"{name} {word}": ordered[min(len(ordered) - 1, int(len(ordered) * part))] for word, part in places.items()}
@@ -488,7 +490,7 @@ def main() -> int:
                 found[name] = figures
                 if not options.json:
                     print(
-                        f"{name:48}", "  ".join(f"{key} {_short(value)}" for key, value in figures.items()), flush=True
+                        f"{name:48}", "  ".join(f"{key} {short(value)}" for key, value in figures.items()), flush=True
                     )
     made = list(reaches(found))
     if options.json:
@@ -502,7 +504,8 @@ def main() -> int:
     return 1 if options.check and not all(each.reached for each in made) else 0
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """For people."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
