@@ -260,25 +260,26 @@ def cost(clusters: Clusters, options: argparse.Namespace) -> Iterator[tuple[str,
                 for turn in range(options.turns + 1):
                     first = next(numbers)
                     pair = {each: each(first) for each in ((off, on) if turn % 2 else (on, off))}
-                    found.append((pair[off], pair[on] - pair[off]))
-            least, more = (median(each) for each in zip(*found[1:], strict=True))
-            figures = {"server us/write off": least * 1e6, "more": more * 1e6, "more cpu %": 100 * more / least}
+                    found.append((*pair[off], *(more - less for less, more in zip(pair[off], pair[on], strict=True))))
+            cpu, whole, more_cpu, more = (median(each) for each in zip(*found[1:], strict=True))
+            figures = {"server us/write off": cpu * 1e6, "more": more_cpu * 1e6, "more cpu %": 100 * more_cpu / cpu,
+                       "us/write off": whole * 1e6, "slower %": 100 * more / whole}  # fmt: skip
             yield f"writes of {name}", figures
 
 
 @contextmanager
-def _writer(made: Shards, write: Callable[..., None], tenant: str) -> Iterator[Callable[[int], float]]:
-    """A session, and what so many writes of it take: seconds of the server's processor for each."""
+def _writer(made: Shards, write: Callable[..., None], tenant: str) -> Iterator[Callable[[int], tuple[float, float]]]:
+    """A session, and what so many writes of it take: for each, seconds of the server's processor, and of waiting."""
     with made.connect(SOURCE) as connection:
         [[task, pid]] = connection.execute(
             "SELECT min(id), pg_backend_pid() FROM tasks WHERE organization_id = %s", [tenant]
         ).fetchall()
 
-        def turn(first: int) -> float:
-            used = on_processor(pid)
+        def turn(first: int) -> tuple[float, float]:
+            used, began = on_processor(pid), time.monotonic()
             for number in range(first, first + _TURN):
                 write(connection, tenant, task, number)
-            return (on_processor(pid) - used) / _TURN
+            return (on_processor(pid) - used) / _TURN, (time.monotonic() - began) / _TURN
 
         yield turn
 
