@@ -213,7 +213,7 @@ class Writer:
         elif code in (None, "57P01", "57P02", "57P03", "53300") and isinstance(error, psycopg.OperationalError):
             self._leave()
             time.sleep(0.05)
-        elif code in ("55P03", "57014"):
+        elif code in ("55P03", "57014", "53100"):  # a lock, a time limit, a full disk: theirs as everybody's
             self._rollback()
         elif not self.is_router:
             self._rollback()  # the tenant is not here: it may come back
@@ -306,7 +306,8 @@ class Writer:
         while ahead:
             gone |= ahead
             ahead = {child for child, above in self.above.items() if above & ahead} - gone
-        effects |= {each: None for each in gone if each in self.mine or each in effects or each == key}
+        # Also what nobody has heard the end of; not what was never committed.
+        effects |= {each: None for each in gone if each in self.ledger.rows or each in effects or each == key}
         return None
 
     def _swap(self, connection: psycopg.Connection[Any], effects: dict[Key, int | None]) -> None:
@@ -533,7 +534,8 @@ class Arena:
     def require_all(self, where: str) -> None:
         """Every acknowledged write is there, none twice, none on the wrong shard; no writer met what it should not."""
         self.settle()
-        assert [fault for writer in self.writers for fault in writer.faults] == []
+        faults = [fault for writer in self.writers for fault in writer.faults]
+        assert faults == [], faults
         other = self.there if where == self.home else self.home
         for shard, own in ((where, self.ledger.rows), (other, {})):
             wrong = differences({**own, **self.others[shard].rows}, self.found(shard))

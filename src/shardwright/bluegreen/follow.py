@@ -6,8 +6,8 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 import psycopg
@@ -15,10 +15,13 @@ import psycopg
 from shardwright import errors
 from shardwright.bluegreen.group import Group, NewTenants
 from shardwright.bluegreen.lanes import Lane
+from shardwright.bluegreen.numbering import Room
+from shardwright.bluegreen.sequences import room_left
 from shardwright.bluegreen.sets import Sets, as_tenant
 from shardwright.bluegreen.store import Changes, Order
 from shardwright.bluegreen.store import Lane as LaneTold
 from shardwright.bluegreen.switching import Done, Switching
+from shardwright.pg.faults import explain
 from shardwright.runs.kinds import Progress, Shelf, StepContext, Stopped
 from shardwright.runs.store import operator
 from shardwright.transfer.everyone import Tenant
@@ -26,6 +29,7 @@ from shardwright.transfer.switch import NotNow
 from shardwright.transfer.whose import EVERYBODY
 
 _IDLE = 0.05
+_AWAY = 1.0
 _TELL_EVERY = 1.0
 _LOOK_EVERY = 0.3
 _LOOK_FOR_PLACED_EVERY = 5.0
@@ -66,7 +70,7 @@ class Follower:
             group.take_over()
             group.settle(self._sets.tenants(self.lanes))
             self._switching = Switching(group, self._sets.control, self._sets.write_gap)
-            self._prove_again()
+            self._prove_the_unproven()
             for shard in group.shards:
                 self._adopt(group, shard, group.unknown(shard))
             told = looked = 0.0
@@ -81,6 +85,14 @@ class Follower:
                     looked = time.monotonic()
                 if not is_busy:
                     self.context.rest(_IDLE)
+
+    def _prove_the_unproven(self) -> None:
+        """Whoever died after a switch had no time for it; before anything is brought back, or the evidence is gone."""
+        with self._sets.control() as changes:
+            found = changes.tenants(self.context.run, [lane.pair for lane in self.lanes])
+        for each in found:
+            if each.switched_at is not None and each.certificate is None:
+                self._keep(as_tenant(each), each.at_green, self._switching.prove_again(as_tenant(each)))
 
     def _once(self, group: Group) -> bool:
         try:
@@ -107,19 +119,18 @@ class Follower:
         try:
             if job.tenant.tenant == EVERYBODY:
                 self._switching.switch_everybody(to_green=job.to_green)
-            elif not self._is_there(job):
-                self._keep(job, self._switching.switch(job.tenant, to_green=job.to_green))
+            elif not self._switching.is_there(job.tenant.tenant, to_green=job.to_green):
+                self._keep(job.tenant, job.to_green, self._switching.switch(job.tenant, to_green=job.to_green))
         except NewTenants as new:
             self._adopt(group, new.shard, new.tenants)
             self._jobs.appendleft(job)
+        except (psycopg.OperationalError, errors.ControlUnavailable):
+            self._jobs.appendleft(job)
+            raise
         except NotNow as error:
             self._again(job, str(error))
         else:
             job.is_done = True
-
-    def _is_there(self, job: Job) -> bool:
-        with self._sets.control() as changes:
-            return changes.tenant(self.context.run, job.tenant.tenant).at_green == job.to_green
 
     def _again(self, job: Job, reason: str) -> None:
         if reason != job.told:
@@ -129,7 +140,7 @@ class Follower:
         job.not_before = time.monotonic() + _PAUSES[min(job.tries, len(_PAUSES)) - 1]
         self._jobs.append(job)
 
-    def _keep(self, job: Job, done: Done) -> None:
+    def _keep(self, tenant: Tenant, to_green: bool, done: Done) -> None:
         """The certificate is kept; rows that differ are told at once, and end the step."""
         found = done.comparison
         certificate = {
@@ -139,26 +150,15 @@ class Follower:
             "differences": [str(each) for each in found.differences],
         }
         with self._sets.control() as changes:
-            changes.note_switch(
-                self.context.run, job.tenant.tenant, write_gap=done.as_write_gap(), certificate=certificate
-            )
+            changes.note_switch(self.context.run, tenant.tenant, write_gap=done.as_write_gap(), certificate=certificate)
         gap = done.as_write_gap()["gap_ms"]
         self.context.tell(
-            f"{job.tenant.tenant} is on {job.tenant.green if job.to_green else job.tenant.blue}; write gap "
+            f"{tenant.tenant} is on {tenant.green if to_green else tenant.blue}; write gap "
             + ("not measured" if gap is None else f"{gap} ms")
         )
         if not found.is_equal:
             told = "\n".join(map(str, found.differences[:_SHOWN]))
             raise errors.RowsDiffer(run=self.context.run, differences=told)
-
-    def _prove_again(self) -> None:
-        """Whoever died after a switch may have left it without its proof. Before anything is brought back."""
-        with self._sets.control() as changes:
-            found = changes.tenants(self.context.run, [lane.pair for lane in self.lanes])
-        for each in found:
-            if each.switched_at is not None and each.certificate is None:
-                job = Job(as_tenant(each), each.at_green)
-                self._keep(job, self._switching.prove(job.tenant, each.epoch, to_green=each.at_green))
 
     def _look_for_placed(self, group: Group) -> None:
         """Tenants that the directory has on the side that everybody has left, though they have no row there: they
@@ -225,6 +225,7 @@ class Conductor:
     _failure: BaseException | None = None
     _over: threading.Event = field(default_factory=threading.Event)
     _speaking: threading.Lock = field(default_factory=threading.Lock)
+    _told: str = ""
     _under_way: dict[int, list[Job]] = field(default_factory=dict)
 
     def go(self) -> None:
@@ -251,26 +252,41 @@ class Conductor:
 
     def _conduct(self, context: StepContext, followers: Sequence[Follower]) -> bool:
         """Whether the step is done; else a thread has ended."""
-        with self.sets.control() as changes:
-            while not self._over.is_set():
-                self._obey(changes, followers)
-                if self.is_over(changes):
-                    return True
-                keys = sum(each.keys for each in followers)
-                with self._speaking:
-                    context.report(Progress(self.phase, 0, keys or None, "keys"))
-                context.rest(_LOOK_EVERY)
+        while not self._over.is_set():
+            with self._waiting(context), self.sets.control() as changes:
+                while not self._over.is_set():
+                    self._obey(changes, followers)
+                    if self.is_over(changes):
+                        return True
+                    keys = sum(each.keys for each in followers)
+                    with self._speaking:
+                        context.report(Progress(self.phase, 0, keys or None, "keys"))
+                    context.rest(_LOOK_EVERY)
         return False
 
     def _follow(self, follower: Follower) -> None:
         try:
-            follower.go()
+            while True:
+                with self._waiting(follower.context):
+                    follower.go()
         except Stopped:
             pass
         except BaseException as error:  # noqa: BLE001 raised again by whoever waits for the threads
             self._failure = self._failure or error
         finally:
             self._over.set()
+
+    @contextmanager
+    def _waiting(self, context: StepContext) -> Iterator[None]:
+        """A database that is away is waited for, however long: a run that is parked keeps nothing in step."""
+        try:
+            yield
+        except (psycopg.OperationalError, errors.ControlUnavailable) as error:
+            told = f"{explain(error).reason}; waits for it"
+            if told != self._told:
+                context.tell(told)
+            self._told = told
+            context.rest(_AWAY)
 
     def _within(self, context: StepContext) -> StepContext:
         """For a thread: ends with the others; tells under one lock, and reports nothing by itself."""
@@ -309,6 +325,7 @@ class Conductor:
 
     def _begin(self, changes: Changes, order: Order, followers: Sequence[Follower]) -> list[Job]:
         self.sets.require_schemas()
+        self._require_room()
         jobs = self._jobs(changes, order)
         self._hand_out(jobs, followers)
         return jobs
@@ -317,6 +334,17 @@ class Conductor:
         for follower in followers:
             pairs = {lane.pair for lane in follower.lanes}
             follower.add(job for job in jobs if (job.tenant.blue, job.tenant.green) in pairs)
+
+    def _require_room(self) -> None:
+        """Blue has not drawn its last number below those that green begins with. Raises SequencesRefused."""
+        kept = self.sets.context.results.get("compare", {}).get("rooms", ())
+        rooms = [Room.from_dict(each) for each in kept]
+        for each in room_left(self.sets.blue, rooms)[:1] if rooms else ():
+            if each.left <= 0:
+                fact = f"{each.room.sequence}: blue has drawn up to the numbers that green begins with"
+                raise errors.SequencesRefused(findings=fact)
+            if each.left < each.used:
+                self.sets.context.tell(f"{each.room.sequence}: blue can draw {each.left:,} numbers more, no further")
 
     def _jobs(self, changes: Changes, order: Order) -> list[Job]:
         """Tenants that are named, or a share of those that are left, or all; and with all, everybody at the end."""

@@ -20,7 +20,8 @@ from shardwright.bluegreen.emptiness import make_empty
 from shardwright.bluegreen.follow import Conductor
 from shardwright.bluegreen.group import Group, NewTenants
 from shardwright.bluegreen.lanes import Lane, by_shard
-from shardwright.bluegreen.sequences import raise_home, raise_sequences
+from shardwright.bluegreen.numbering import Room
+from shardwright.bluegreen.sequences import numbers_from, raise_home, raise_sequences
 from shardwright.bluegreen.sets import NAME, Sets
 from shardwright.bluegreen.store import Changes
 from shardwright.catalog.control import open_control
@@ -36,7 +37,7 @@ from shardwright.runs.stopping import StopRequest
 from shardwright.runs.store import operator
 from shardwright.transfer import capture, everyone
 from shardwright.transfer.everyone import Tenant
-from shardwright.transfer.scope import MovedTable, key_columns
+from shardwright.transfer.scope import MovedTable
 from shardwright.transfer.sessions import write_silently
 from shardwright.transfer.shard_lock import shard_lock
 from shardwright.transfer.stream import Streamed
@@ -45,7 +46,6 @@ from shardwright.transfer.throttle import Limits, Throttle
 Result = Mapping[str, Any]
 _MOST_GROUPS = 8
 _SHOWN = 5
-_AWAY = 1.0
 T = TypeVar("T")
 
 
@@ -187,8 +187,12 @@ def _empty(connection: psycopg.Connection[Any], sets: Sets, lanes: Sequence[Lane
     for lane in lanes:
         tables.update((table.shown, table) for table in replace(lane.there, shared=True).tables)
     write_silently(connection)
-    names = sql.SQL(", ").join(table.name.identifier for table in tables.values())
-    connection.execute(sql.SQL("TRUNCATE {} CASCADE").format(names))
+    names = [table.name.identifier for table in tables.values()]
+    try:
+        connection.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(names)))
+    except psycopg.errors.FeatureNotSupported:  # tables that are left alone refer to them
+        for name in reversed(names):
+            connection.execute(sql.SQL("DELETE FROM {}").format(name))
     for lane in lanes:
         connection.execute(sql.SQL("TRUNCATE {}").format(lane.there.copied))
 
@@ -197,13 +201,13 @@ def compare(context: StepContext) -> Result:
     """Each blue shard's rows are equal at green, at one moment while writers run. Raises RowsDiffer."""
     with _sets(context) as sets:
         sets.require_schemas()
-        _raise_sequences(sets)
+        rooms = _raise_sequences(sets)
 
         def act(group: Group) -> int:
             return sum(_knowing_all(sets, group, partial(_compare, sets, group, lane)) for lane in group.lanes)
 
         rows = sum(_in_groups(sets, act))
-    return {"rows": rows}
+    return {"rows": rows, "rooms": [room.as_dict() for room in rooms]}
 
 
 def _compare(sets: Sets, group: Group, lane: Lane) -> int:
@@ -215,24 +219,9 @@ def _compare(sets: Sets, group: Group, lane: Lane) -> int:
     return found.rows
 
 
-def _raise_sequences(sets: Sets) -> None:
+def _raise_sequences(sets: Sets) -> tuple[Room, ...]:
     tables = [sets.schemas.green[image.name] for image in sets.schemas.there.tables]
-    raise_sequences(sets.blue, sets.green, tables, elsewhere=_elsewhere(sets.schemas.there))
-
-
-def _elsewhere(images: Any) -> dict[tuple[Any, str], list[tuple[Any, str]]]:
-    """Which columns of the giving side a receiving key's numbers come from, where the names differ."""
-    found: dict[tuple[Any, str], list[tuple[Any, str]]] = {}
-    for image in images.tables:
-        if image.select is None:
-            continue
-        for place, column in enumerate(_key(image.table)):
-            found[image.name, column] = [(feed.table, feed.key[place]) for feed in image.feeds]
-    return found
-
-
-def _key(table: Any) -> tuple[str, ...]:
-    return tuple(column.name for column in key_columns(table))
+    return raise_sequences(sets.blue, sets.green, tables, elsewhere=numbers_from(sets.schemas.there))
 
 
 # --- switch, keep, clean --------------------------------------------------------------------------
@@ -247,25 +236,10 @@ def switch(context: StepContext) -> Result:
             if context.plan.get("auto") and not changes.orders(context.run):
                 changes.order(context.run, "switch", by=operator())
         context.tell("green is in step with blue")
-        _conduct(sets, lambda changes: _is_switched(sets, changes), "in step")
+        Conductor(sets, lambda changes: _is_switched(sets, changes), "in step").go()
         with sets.control() as changes:
             changes.write_phase(context.run, context.runner, "switched", keep=float(context.plan["keep_seconds"]))
     return {}
-
-
-def _conduct(sets: Sets, is_over: Callable[[Changes], bool], phase: str) -> None:
-    """A database that is away is waited for, however long: a run that is parked would bring nothing any more, and leave
-    whom it was about to switch shut out of both sides."""
-    told = ""
-    while True:
-        try:
-            return Conductor(sets, is_over, phase).go()
-        except (psycopg.OperationalError, errors.ControlUnavailable) as error:
-            reason = explain(error).reason
-            if reason != told:
-                sets.context.tell(f"{reason}; waits for it")
-            told = reason
-            sets.context.rest(_AWAY)
 
 
 def _are_all(sets: Sets, changes: Changes, *, at_green: bool) -> bool:
@@ -294,7 +268,7 @@ def switch_back(context: StepContext) -> None:
                 _raise_home(sets)
             changes.write_phase(context.run, context.runner, "returning")
             changes.order(context.run, "undo", by=operator())
-        _conduct(sets, lambda changes: _is_home(sets, changes), "going home")
+        Conductor(sets, lambda changes: _is_home(sets, changes), "going home").go()
 
 
 def _is_home(sets: Sets, changes: Changes) -> bool:
@@ -306,7 +280,7 @@ def _raise_home(sets: Sets) -> None:
     if back is None:
         return
     tables = [sets.schemas.blue[image.name] for image in back.tables]
-    raise_home(sets.green, sets.blue, tables, elsewhere=_elsewhere(back))
+    raise_home(sets.green, sets.blue, tables, elsewhere=numbers_from(back))
 
 
 def keep(context: StepContext) -> Result:
@@ -321,7 +295,7 @@ def keep(context: StepContext) -> Result:
             is_over = is_asked or changes.is_past(context.run)
             return is_over and _are_all(sets, changes, at_green=True)  # but for one that came late
 
-        _conduct(sets, is_over, "keep")
+        Conductor(sets, is_over, "keep").go()
     return {}
 
 

@@ -58,6 +58,11 @@ class ChangedTenant:
         """Where its writes go."""
         return self.green if self.at_green else self.blue
 
+    def as_dict(self) -> dict[str, Any]:
+        """The tenant as `--json` prints it."""
+        moment = self.switched_at.isoformat() if self.switched_at else None
+        return {**vars(self), "shard": self.shard, "switched_at": moment}
+
 
 @dataclass(frozen=True)
 class Lane:
