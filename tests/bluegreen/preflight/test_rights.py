@@ -59,7 +59,9 @@ def statements(sets: Sets, shard: str) -> list[str]:
     """The page's statements for this blue shard and the test's roles."""
     owner, carrier = sets.roles
     names = {"shardwright": carrier, "app_owner": owner, "shard_0": sets.database(shard)}
-    return [re.sub(r"\b(shardwright|app_owner|shard_0)\b", lambda found: names[found[0]], each) for each in documented()]
+    return [
+        re.sub(r"\b(shardwright|app_owner|shard_0)\b", lambda found: names[found[0]], each) for each in documented()
+    ]
 
 
 def test_the_documented_grants_are_enough(granted: Sets) -> None:
@@ -87,6 +89,8 @@ def test_each_documented_grant_is_needed(granted: Sets) -> None:
     """Without any of them the plan has an error, before anything is made."""
     for shard in ("blue_0", "blue_1"):
         for each in statements(granted, shard):
+            if shard == "blue_1" and (" ON " not in each or "PARAMETER" in each):
+                continue  # of the whole server
             granted.sql(shard, _taken(each, granted.roles[0]))
             assert granted.project.fleet().plan_bluegreen().errors, each
             granted.sql(shard, each)

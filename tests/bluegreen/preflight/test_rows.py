@@ -122,6 +122,13 @@ def test_sequences_that_go_down(sets: Sets) -> None:
     assert any("tickets" in each.fact and each.shard == "blue_0" for each in found)
 
 
+def test_sequences_of_green_shards_that_are_not_there(sets: Sets) -> None:
+    """What is refused is what all of them would be refused, not only the one that was tried."""
+    sets.drop("green_0", "green_1")
+    sets.blue("SELECT setval('tasks_id_seq', 9223372036854775800)")
+    assert any(each.severity == "error" for each in sets.find(sequences))
+
+
 # --- more than one blue shard ---------------------------------------------------------------------
 
 

@@ -152,11 +152,6 @@ class Ground:
                 return side
         return self._scratch()
 
-    @property
-    def is_scratch(self) -> bool:
-        """Whether the model is none of the shards."""
-        return self.model not in self.green
-
     def _scratch(self) -> GreenSide:
         green = self.fleet.green[0]
         like = databases.nature(self.blue[0].shard.url, application_name=_NAME)
