@@ -1,5 +1,4 @@
-"""A role with the grants of docs/howto/operations.md, no superuser, carries a whole change; without one of them the plan
-says so."""
+"""A role with the grants of docs/howto/operations.md, no superuser, carries a whole change; the plan misses each."""
 
 from __future__ import annotations
 
