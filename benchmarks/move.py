@@ -200,7 +200,7 @@ def gap(clusters: Clusters, options: argparse.Namespace) -> Iterator[tuple[str, 
             f"write gap, {rows} rows, ms",
             {
                 "first": float((status.move.write_gap or {}).get("gap_ms") or 0.0),
-                **_percentiles("gap", gaps), **_percentiles("felt", felt),
+                **percentiles("gap", gaps), **percentiles("felt", felt),
                 "writes/s": len(writes) / span, "switches": float(len(switches)),
             },
         )  # fmt: skip
@@ -260,30 +260,32 @@ def cost(clusters: Clusters, options: argparse.Namespace) -> Iterator[tuple[str,
                 for turn in range(options.turns + 1):
                     first = next(numbers)
                     pair = {each: each(first) for each in ((off, on) if turn % 2 else (on, off))}
-                    found.append((pair[off], pair[on] - pair[off]))
-            least, more = (median(each) for each in zip(*found[1:], strict=True))
-            figures = {"server us/write off": least * 1e6, "more": more * 1e6, "more cpu %": 100 * more / least}
+                    found.append((*pair[off], *(more - less for less, more in zip(pair[off], pair[on], strict=True))))
+            cpu, whole, more_cpu, more = (median(each) for each in zip(*found[1:], strict=True))
+            figures = {"server us/write off": cpu * 1e6, "more": more_cpu * 1e6, "more cpu %": 100 * more_cpu / cpu,
+                       "us/write off": whole * 1e6, "slower %": 100 * more / whole}  # fmt: skip
             yield f"writes of {name}", figures
 
 
 @contextmanager
-def _writer(made: Shards, write: Callable[..., None], tenant: str) -> Iterator[Callable[[int], float]]:
-    """A session, and what so many writes of it take: seconds of the server's processor for each."""
+def _writer(made: Shards, write: Callable[..., None], tenant: str) -> Iterator[Callable[[int], tuple[float, float]]]:
+    """A session, and what so many writes of it take: for each, seconds of the server's processor, and of waiting."""
     with made.connect(SOURCE) as connection:
         [[task, pid]] = connection.execute(
             "SELECT min(id), pg_backend_pid() FROM tasks WHERE organization_id = %s", [tenant]
         ).fetchall()
 
-        def turn(first: int) -> float:
-            used = _on_processor(pid)
+        def turn(first: int) -> tuple[float, float]:
+            used, began = on_processor(pid), time.monotonic()
             for number in range(first, first + _TURN):
                 write(connection, tenant, task, number)
-            return (_on_processor(pid) - used) / _TURN
+            return (on_processor(pid) - used) / _TURN, (time.monotonic() - began) / _TURN
 
         yield turn
 
 
-def _on_processor(pid: int) -> float:
+def on_processor(pid: int) -> float:
+    """Seconds that a process has been on a processor."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
@@ -428,7 +430,8 @@ def reaches(found: Mapping[str, Figures]) -> Iterator[Reach]:
         yield Reach("MB more for the largest tenant than for the smallest", used[-1] - used[0], MEMORY_GROWTH)
 
 
-def _percentiles(name: str, values: list[float]) -> Figures:
+def percentiles(name: str, values: list[float]) -> Figures:
+    """The median, and what 99 of 100 do not exceed."""
     ordered = sorted(values)
     places = {"p50": 0.5, "p99": 0.99}
     return {f"{name} {word}": ordered[min(len(ordered) - 1, int(len(ordered) * part))] for word, part in places.items()}
@@ -488,7 +491,7 @@ def main() -> int:
                 found[name] = figures
                 if not options.json:
                     print(
-                        f"{name:48}", "  ".join(f"{key} {_short(value)}" for key, value in figures.items()), flush=True
+                        f"{name:48}", "  ".join(f"{key} {short(value)}" for key, value in figures.items()), flush=True
                     )
     made = list(reaches(found))
     if options.json:
@@ -502,7 +505,8 @@ def main() -> int:
     return 1 if options.check and not all(each.reached for each in made) else 0
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """For people."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 

@@ -378,11 +378,17 @@ def cluster_in_memory() -> Iterator[Cluster]:
 
 def create_database(cluster: Cluster) -> str:
     """The URL of a fresh, empty database."""
-    name = f"test_{os.getpid()}_{next(_numbers)}"
+    url = database_to_be(cluster)
+    name = str(psycopg.conninfo.conninfo_to_dict(url)["dbname"])
     with psycopg.connect(cluster.url("postgres"), autocommit=True) as admin:
         statement = psycopg.sql.SQL("CREATE DATABASE {} STRATEGY file_copy")  # half the time of the usual one
         admin.execute(statement.format(psycopg.sql.Identifier(name)))
-    return cluster.url(name)
+    return url
+
+
+def database_to_be(cluster: Cluster) -> str:
+    """The URL of a database that is not made yet."""
+    return cluster.url(f"test_{os.getpid()}_{next(_numbers)}")
 
 
 def drop_databases(cluster: Cluster, urls: Sequence[str]) -> None:

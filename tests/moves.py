@@ -213,7 +213,7 @@ class Writer:
         elif code in (None, "57P01", "57P02", "57P03", "53300") and isinstance(error, psycopg.OperationalError):
             self._leave()
             time.sleep(0.05)
-        elif code in ("55P03", "57014"):
+        elif code in ("55P03", "57014", "53100"):  # a lock, a time limit, a full disk: theirs as everybody's
             self._rollback()
         elif not self.is_router:
             self._rollback()  # the tenant is not here: it may come back
@@ -306,7 +306,8 @@ class Writer:
         while ahead:
             gone |= ahead
             ahead = {child for child, above in self.above.items() if above & ahead} - gone
-        effects |= {each: None for each in gone if each in self.mine or each in effects or each == key}
+        # Also what nobody has heard the end of; not what was never committed.
+        effects |= {each: None for each in gone if each in self.ledger.rows or each in effects or each == key}
         return None
 
     def _swap(self, connection: psycopg.Connection[Any], effects: dict[Key, int | None]) -> None:
@@ -533,7 +534,8 @@ class Arena:
     def require_all(self, where: str) -> None:
         """Every acknowledged write is there, none twice, none on the wrong shard; no writer met what it should not."""
         self.settle()
-        assert [fault for writer in self.writers for fault in writer.faults] == []
+        faults = [fault for writer in self.writers for fault in writer.faults]
+        assert faults == [], faults
         other = self.there if where == self.home else self.home
         for shard, own in ((where, self.ledger.rows), (other, {})):
             wrong = differences({**own, **self.others[shard].rows}, self.found(shard))
@@ -550,8 +552,8 @@ class Arena:
     def require_nothing_left(self) -> None:
         """No schema, trigger, session, prepared transaction or lock of a move is on either shard."""
         for shard in self.direct:
-            until(lambda shard=shard: self.ask(shard, _SESSIONS) == [(0,)], seconds=20)  # type: ignore[misc]
-            assert self.ask(shard, _LEFT) == [(None, 0, 0, 0)], shard
+            until(lambda shard=shard: self.ask(shard, SESSIONS) == [(0,)], seconds=20)  # type: ignore[misc]
+            assert self.ask(shard, LEFT) == [(None, 0, 0, 0)], shard
 
     # --- moving
 
@@ -647,8 +649,8 @@ _COUNT = """SELECT (SELECT count(*) FROM org WHERE id = o) + (SELECT count(*) FR
     + (SELECT count(*) FROM seat WHERE org_id = o) + (SELECT count(*) FROM badge WHERE org_id = o)
     + (SELECT count(*) FROM log WHERE org_id = o) + (SELECT count(*) FROM event WHERE org_id = o)
     FROM (SELECT %s::uuid AS o) AS _"""
-_SESSIONS = f"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND {MINE}"
-_LEFT = """SELECT to_regnamespace('shardwright'), (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'shardwright%'),
+SESSIONS = f"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND {MINE}"
+LEFT = """SELECT to_regnamespace('shardwright'), (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'shardwright%'),
     (SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()),
     (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
      AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"""
@@ -669,7 +671,7 @@ _FILL = (
 
 # --- points ---------------------------------------------------------------------------------------
 
-_OWNERS: dict[str, Any] = {
+OWNERS: dict[str, Any] = {
     "Board": Board, "Moves": Moves, "certificate": certificate, "Copy": copy.Copy, "Switch": switch.Switch,
     "capture": capture, "clear": clear, "compare": compare, "drain": drain, "fence": fence, "stream": stream,
 }  # fmt: skip
@@ -679,12 +681,12 @@ _OWNERS: dict[str, Any] = {
 def instead(name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
     """What `make` makes of the function of that name is called in its place, wherever it was imported to."""
     owner, function = name.split(".")
-    original = getattr(_OWNERS[owner], function)
+    original = getattr(OWNERS[owner], function)
     new = wraps(original)(make(original))
     modules = [module for each, module in list(sys.modules.items()) if each.startswith("shardwright.")]
     places = [
         (place, attribute)
-        for place in (*modules, _OWNERS[owner])
+        for place in (*modules, OWNERS[owner])
         for attribute, value in vars(place).items()
         if value is original
     ]

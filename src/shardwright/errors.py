@@ -395,11 +395,19 @@ class NoSuchMove(ControlError):
 
 @dataclass(eq=False)
 class NoSuchChange(ControlError):
-    """There never was a blue-green change, or the run is none, or none is open."""
+    """There never was a blue-green change, or the run is none."""
 
     what: str
     fact = "{what}: there is no such blue-green change"
-    cure = "shardwright bluegreen status"
+    cure = "shardwright bluegreen plan   shows what one would do"
+
+
+@dataclass(eq=False)
+class NoOpenChange(NoSuchChange):
+    """What was asked is for a blue-green change that is not at its end."""
+
+    fact = "{what}: no blue-green change is open"
+    cure = "shardwright bluegreen status   shows the last one"
 
 
 @dataclass(eq=False)
@@ -795,6 +803,16 @@ class ChangeNotThere(Refused):
     phase: str
     fact = "blue-green change {run} is {phase}: {asked} can't be done now"
     cure = "shardwright bluegreen status"
+
+
+@dataclass(eq=False)
+class TenantsAtGreen(Refused):
+    """A change can't be given up any more, only undone: green takes writes."""
+
+    run: int
+    tenants: int
+    fact = "blue-green change {run} is not given up: green takes the writes of {tenants} tenants"
+    cure = "shardwright bluegreen undo   takes them home with all that they have written"
 
 
 @dataclass(eq=False)

@@ -15,10 +15,15 @@ import psycopg
 from shardwright import config as configuration
 from shardwright import errors
 from shardwright.bluegreen import operate as changing
+from shardwright.bluegreen import retire as retiring
 from shardwright.bluegreen import start as greens
 from shardwright.bluegreen import steps as greening
+from shardwright.bluegreen import verify as greened
+from shardwright.bluegreen.afterwards import Rewriting, afterwards
+from shardwright.bluegreen.archive import Archive
 from shardwright.bluegreen.operate import ChangeStatus
 from shardwright.bluegreen.start import ChangeOptions, ChangePlan
+from shardwright.bluegreen.store import ChangedTenant
 from shardwright.catalog import tenants as directory
 from shardwright.catalog.add import add_shard, plan_add
 from shardwright.catalog.check import ShardHealth, check_control, check_shards
@@ -352,7 +357,8 @@ class Fleet:
 
         Changes nothing.
         """
-        return verify.verify_tenants(self.resolved)
+        found = verify.verify_tenants(self.resolved)
+        return replace(found, fences=(*found.fences, *greened.verify_change(self.resolved)))
 
     def _moving(self, control: psycopg.Connection[Any], since: datetime) -> list[str]:
         return verify.tenants_since(control, self.resolved, since)
@@ -495,6 +501,11 @@ class Fleet:
             self._carry(run, stop=enough, tell=tell)
         return self.bluegreen_status()
 
+    def throttle_bluegreen(self, limits: Mapping[str, Any]) -> ChangeStatus:
+        """The open change copies no faster than these limits say, from its next part on. Raises NoSuchChange."""
+        changing.set_throttle(self._for_acting, limits)
+        return self.bluegreen_status()
+
     def switch_bluegreen(
         self, *, tenants: Sequence[str] | None = None, share: float | None = None, home: bool = False
     ) -> tuple[int, int]:
@@ -518,11 +529,54 @@ class Fleet:
         """
         return self.carry_bluegreen(changing.ask_undo(self._for_acting), stop=stop, tell=tell)
 
-    def finish_bluegreen(
+    def cancel_bluegreen(
         self, *, stop: StopRequest | None = None, tell: Callable[[RunEvent], None] = lambda _: None
     ) -> ChangeStatus:
-        """The way back is closed, nothing of the change is left on any shard. Raises NoSuchChange, ChangeNotThere."""
-        return self.carry_bluegreen(changing.ask_finish(self._for_acting), stop=stop, tell=tell)
+        """`undo_bluegreen` for a change in which nobody was switched; refuses where somebody was.
+
+        Raises NoSuchChange, ChangeNotThere, TenantsAtGreen.
+        """
+        return self.carry_bluegreen(changing.ask_cancel(self._for_acting), stop=stop, tell=tell)
+
+    def finish_bluegreen(
+        self,
+        *,
+        leave_writable: bool = False,
+        stop: StopRequest | None = None,
+        tell: Callable[[RunEvent], None] = lambda _: None,
+    ) -> ChangeStatus:
+        """The way back is closed, nothing of the change is left on any shard; blue shards only read from then on,
+        unless `leave_writable`. Raises NoSuchChange, ChangeNotThere."""
+        run = changing.ask_finish(self._for_acting, leave_writable=leave_writable)
+        return self.carry_bluegreen(run, stop=stop, tell=tell)
+
+    def bluegreen_tenant(self, tenant: str) -> ChangedTenant:
+        """One tenant of the open change, else of the last. Raises NoSuchChange, NoSuchTenant."""
+        if not self._has_control:
+            raise errors.NoSuchChange(what=f"shard set {self.config.fleet.set!r}")
+        return changing.tenant_of(self.resolved, tenant)
+
+    def require_archivable_bluegreen(self) -> None:
+        """Raises NotArchived, EmbeddedError where the blue shards could not be archived; changes nothing."""
+        retiring.require_archivable(self.resolved, self.bluegreen_status())
+
+    def archive_bluegreen(self, folder: Path | str) -> list[Archive]:
+        """`folder` has each blue shard of the finished change as a file that pg_restore takes.
+
+        Raises NoSuchChange, ChangeNotThere, ShardsGone, NotArchived, FileInTheWay.
+        """
+        return retiring.archive_blue(self.resolved, self.bluegreen_status(), Path(folder))
+
+    def drop_bluegreen(self, folder: Path | str | None) -> list[str]:
+        """The databases of the blue shards of the finished change are gone; gives the shards that had one.
+
+        `folder` has their archives; None: without any. Raises NoSuchChange, ChangeNotThere, ShardsGone, NotDropped.
+        """
+        return retiring.drop_blue(self.resolved, self.bluegreen_status(), None if folder is None else Path(folder))
+
+    def after_bluegreen(self) -> Rewriting:
+        """How shardwright.toml is to be written once the change is finished."""
+        return afterwards(self.config)
 
     # --- shards and ledger --------------------------------------------------------------------
 

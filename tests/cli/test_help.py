@@ -20,13 +20,14 @@ def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
 
 
 EVERYTHING = dict(walk(typer.main.get_command(app)))
-ACTING = {words: each for words, each in EVERYTHING.items() if words and words not in {("dev",), ("move",)}}
+ACTING = {words: each for words, each in EVERYTHING.items() if words and words not in {("dev",), ("move",), ("bluegreen",)}}
 CHANGING = {
     *("init", "dev up", "dev down", "dev reset", "shards add"),
     *("migrate", "rollback", "reset", "seed"),
     *("runs resume", "runs cancel", "runs pause", "runs approve"),
     *("tenants add", "tenants sync"),
     *("move start", "move undo", "move cancel", "move finish", "move throttle"),
+    *(f"bluegreen {word}" for word in ("start", "switch", "undo", "cancel", "finish", "throttle")),
 }
 
 

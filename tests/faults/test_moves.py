@@ -53,6 +53,11 @@ class Frail(Arena):
         time.sleep(1.0)
         self.servers[where].start()
 
+    def settle(self) -> None:
+        """Nobody writes any more, and every server is there to be asked."""
+        until(lambda: all(server.is_running() for server in self.servers.values()))
+        super().settle()
+
     def stall(self, where: str) -> None:
         """The mover's network to that server swallows everything for some seconds."""
         self.networks[where].stall()

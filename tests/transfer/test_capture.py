@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from shardwright.config import TenantsSection
 from shardwright.pg.tables import read_tables
@@ -15,6 +17,7 @@ from shardwright.runs.kinds import StepContext
 from shardwright.transfer import capture, fence
 from shardwright.transfer.place import table_graph
 from shardwright.transfer.scope import Scope
+from shardwright.transfer.triggers import insist
 
 MOVE = 7
 SCHEMA = """
@@ -43,7 +46,7 @@ class Shard:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(SCHEMA)
             graph = table_graph(read_tables(connection), TenantsSection(root="orgs", key="org_id"))
-            self.scope = Scope(MOVE, "1", graph)
+            self.scope = Scope.of_tenant(MOVE, "1", graph)
             context = StepContext(fleet=None, run=MOVE, plan={})  # type: ignore[arg-type]  # asked for nothing here
             capture.make_schema(connection)
             capture.register(connection, self.scope, side=side, is_open=True, gone_to=None, epoch=1, runner=0)
@@ -54,7 +57,7 @@ class Shard:
 
     def close(self) -> None:
         with self.connect() as connection:
-            fence.close_for_writes(connection, self.scope)
+            fence.close_for_writes(connection, self.scope.fence)
 
     def noted(self) -> list[int]:
         """The keys in all queues, in the order of the tables; gone from there."""
@@ -140,3 +143,29 @@ def test_no_search_path_of_a_writer_leads_elsewhere(make_shard: Callable[[str], 
             writer.execute("INSERT INTO marks (id, task) VALUES (12, 1); UPDATE marks SET task = 2")
         assert error.value.sqlstate == "SW003"
     assert sorted(shard.noted()) == [1, 1, 11, 11, 21, 21, 101, 101, 111, 111]
+
+
+def test_who_is_in_the_way_is_told_to_a_role_that_may_not_look_at_sessions(database_url: str) -> None:
+    """It is given a pid, and neither age nor query; the words that tell of it must do with that."""
+    told: list[str] = []
+    context = StepContext(fleet=None, run=MOVE, plan={}, tell=told.append)  # type: ignore[arg-type]
+
+    def rest(_: float) -> None:
+        if told:
+            raise InterruptedError
+
+    context.rest = rest  # type: ignore[assignment, method-assign]
+    with psycopg.connect(database_url, autocommit=True) as owner, psycopg.connect(database_url) as writer:
+        owner.execute("CREATE TABLE watched (id int)")
+        owner.execute("CREATE ROLE capture_reader; GRANT ALL ON watched TO capture_reader")
+        pid = writer.info.backend_pid
+        try:
+            writer.execute("INSERT INTO watched VALUES (1)")
+            owner.execute("SET ROLE capture_reader")
+            act = partial(owner.execute, "LOCK watched IN SHARE ROW EXCLUSIVE MODE")
+            with pytest.raises(InterruptedError):
+                insist(owner, context, sql.Identifier("watched"), timedelta(milliseconds=5), act)
+        finally:
+            writer.rollback()
+            owner.execute("RESET ROLE; DROP OWNED BY capture_reader; DROP ROLE capture_reader")
+    assert f"in the way: pid {pid}" in told[0]

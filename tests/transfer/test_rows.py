@@ -54,6 +54,7 @@ def by_tenant(connection: Connection, graph: TableGraph, table: str) -> tuple[li
     for tenant, own in (("1", one), ("2", two)):
         told = answers(connection, graph, table, tenant)
         assert [number for number, whose in told if whose] == own
+        assert [number for number, whose in whose_are(connection, graph, table) if whose == tenant] == own
         assert [number for number, whose in told if whose is not None] == anybodys
     return one, two, anybodys
 
@@ -63,6 +64,14 @@ def answers(connection: Connection, graph: TableGraph, table: str, tenant: str) 
     name = TableName("public", table)
     answer = answer_where(graph, name, OneTenant(tenant).has, row="r")
     query = sql.SQL("SELECT r.id, {} FROM {} AS r ORDER BY 1").format(answer, graph[name].table.source)
+    return connection.execute(query).fetchall()
+
+
+def whose_are(connection: Connection, graph: TableGraph, table: str) -> list[tuple[Any, str | None]]:
+    """Each row's id, and whose it is."""
+    name = TableName("public", table)
+    whose = owner(graph, name, row="r")
+    query = sql.SQL("SELECT r.id, {} FROM {} AS r ORDER BY 1").format(whose, graph[name].table.source)
     return connection.execute(query).fetchall()
 
 

@@ -6,8 +6,8 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 import psycopg
@@ -15,10 +15,13 @@ import psycopg
 from shardwright import errors
 from shardwright.bluegreen.group import Group, NewTenants
 from shardwright.bluegreen.lanes import Lane
+from shardwright.bluegreen.numbering import Room
+from shardwright.bluegreen.sequences import room_left
 from shardwright.bluegreen.sets import Sets, as_tenant
 from shardwright.bluegreen.store import Changes, Order
 from shardwright.bluegreen.store import Lane as LaneTold
 from shardwright.bluegreen.switching import Done, Switching
+from shardwright.pg.faults import explain
 from shardwright.runs.kinds import Progress, Shelf, StepContext, Stopped
 from shardwright.runs.store import operator
 from shardwright.transfer.everyone import Tenant
@@ -26,6 +29,7 @@ from shardwright.transfer.switch import NotNow
 from shardwright.transfer.whose import EVERYBODY
 
 _IDLE = 0.05
+_AWAY = 1.0
 _TELL_EVERY = 1.0
 _LOOK_EVERY = 0.3
 _PAUSES = (0.2, 0.5, 1.0, 2.0)
@@ -65,6 +69,7 @@ class Follower:
             group.take_over()
             group.settle(self._sets.tenants(self.lanes))
             self._switching = Switching(group, self._sets.control, self._sets.write_gap)
+            self._prove_the_unproven()
             for shard in group.shards:
                 self._adopt(group, shard, group.unknown(shard))
             told = 0.0
@@ -76,6 +81,14 @@ class Follower:
                     told = time.monotonic()
                 if not is_busy:
                     self.context.rest(_IDLE)
+
+    def _prove_the_unproven(self) -> None:
+        """Whoever died after a switch had no time for it; before anything is brought back, or the evidence is gone."""
+        with self._sets.control() as changes:
+            found = changes.tenants(self.context.run, [lane.pair for lane in self.lanes])
+        for each in found:
+            if each.switched_at is not None and each.certificate is None:
+                self._keep(as_tenant(each), each.at_green, self._switching.prove_again(as_tenant(each)))
 
     def _once(self, group: Group) -> bool:
         try:
@@ -103,10 +116,13 @@ class Follower:
             if job.tenant.tenant == EVERYBODY:
                 self._switching.switch_everybody(to_green=job.to_green)
             else:
-                self._keep(job, self._switching.switch(job.tenant, to_green=job.to_green))
+                self._keep(job.tenant, job.to_green, self._switching.switch(job.tenant, to_green=job.to_green))
         except NewTenants as new:
             self._adopt(group, new.shard, new.tenants)
             self._jobs.appendleft(job)
+        except (psycopg.OperationalError, errors.ControlUnavailable):
+            self._jobs.appendleft(job)
+            raise
         except NotNow as error:
             self._again(job, str(error))
         else:
@@ -120,7 +136,7 @@ class Follower:
         job.not_before = time.monotonic() + _PAUSES[min(job.tries, len(_PAUSES)) - 1]
         self._jobs.append(job)
 
-    def _keep(self, job: Job, done: Done) -> None:
+    def _keep(self, tenant: Tenant, to_green: bool, done: Done) -> None:
         """The certificate is kept; rows that differ are told at once, and end the step."""
         found = done.comparison
         certificate = {
@@ -130,12 +146,10 @@ class Follower:
             "differences": [str(each) for each in found.differences],
         }
         with self._sets.control() as changes:
-            changes.note_switch(
-                self.context.run, job.tenant.tenant, write_gap=done.as_write_gap(), certificate=certificate
-            )
+            changes.note_switch(self.context.run, tenant.tenant, write_gap=done.as_write_gap(), certificate=certificate)
         gap = done.as_write_gap()["gap_ms"]
         self.context.tell(
-            f"{job.tenant.tenant} is on {job.tenant.green if job.to_green else job.tenant.blue}; write gap "
+            f"{tenant.tenant} is on {tenant.green if to_green else tenant.blue}; write gap "
             + ("not measured" if gap is None else f"{gap} ms")
         )
         if not found.is_equal:
@@ -186,6 +200,7 @@ class Conductor:
     _failure: BaseException | None = None
     _over: threading.Event = field(default_factory=threading.Event)
     _speaking: threading.Lock = field(default_factory=threading.Lock)
+    _told: str = ""
     _under_way: dict[int, list[Job]] = field(default_factory=dict)
 
     def go(self) -> None:
@@ -208,25 +223,40 @@ class Conductor:
             raise self._failure
 
     def _conduct(self, context: StepContext, followers: Sequence[Follower]) -> None:
-        with self.sets.control() as changes:
-            while not self._over.is_set():
-                self._obey(changes, followers)
-                if self.is_over(changes):
-                    return
-                keys = sum(each.keys for each in followers)
-                with self._speaking:
-                    context.report(Progress(self.phase, 0, keys or None, "keys"))
-                context.rest(_LOOK_EVERY)
+        while not self._over.is_set():
+            with self._waiting(context), self.sets.control() as changes:
+                while not self._over.is_set():
+                    self._obey(changes, followers)
+                    if self.is_over(changes):
+                        return
+                    keys = sum(each.keys for each in followers)
+                    with self._speaking:
+                        context.report(Progress(self.phase, 0, keys or None, "keys"))
+                    context.rest(_LOOK_EVERY)
 
     def _follow(self, follower: Follower) -> None:
         try:
-            follower.go()
+            while True:
+                with self._waiting(follower.context):
+                    follower.go()
         except Stopped:
             pass
         except BaseException as error:  # noqa: BLE001 raised again by whoever waits for the threads
             self._failure = self._failure or error
         finally:
             self._over.set()
+
+    @contextmanager
+    def _waiting(self, context: StepContext) -> Iterator[None]:
+        """A database that is away is waited for, however long: a run that is parked keeps nothing in step."""
+        try:
+            yield
+        except (psycopg.OperationalError, errors.ControlUnavailable) as error:
+            told = f"{explain(error).reason}; waits for it"
+            if told != self._told:
+                context.tell(told)
+            self._told = told
+            context.rest(_AWAY)
 
     def _within(self, context: StepContext) -> StepContext:
         """For a thread: ends with the others; tells under one lock, and reports nothing by itself."""
@@ -256,12 +286,24 @@ class Conductor:
 
     def _begin(self, changes: Changes, order: Order, followers: Sequence[Follower]) -> list[Job]:
         self.sets.require_schemas()
+        self._require_room()
         to_green = order.kind == "switch"
         jobs = self._jobs(changes, order, to_green=to_green)
         for follower in followers:
             pairs = {lane.pair for lane in follower.lanes}
             follower.add(job for job in jobs if (job.tenant.blue, job.tenant.green) in pairs)
         return jobs
+
+    def _require_room(self) -> None:
+        """Blue has not drawn its last number below those that green begins with. Raises SequencesRefused."""
+        kept = self.sets.context.results.get("compare", {}).get("rooms", ())
+        rooms = [Room.from_dict(each) for each in kept]
+        for each in room_left(self.sets.blue, rooms)[:1] if rooms else ():
+            if each.left <= 0:
+                fact = f"{each.room.sequence}: blue has drawn up to the numbers that green begins with"
+                raise errors.SequencesRefused(findings=fact)
+            if each.left < each.used:
+                self.sets.context.tell(f"{each.room.sequence}: blue can draw {each.left:,} numbers more, no further")
 
     def _jobs(self, changes: Changes, order: Order, *, to_green: bool) -> list[Job]:
         """Tenants that are named, or a share of those that are left, or all; and with all, everybody at the end."""

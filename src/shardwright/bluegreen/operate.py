@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from shardwright import errors
 from shardwright.bluegreen.sets import NAME
-from shardwright.bluegreen.store import Change, ChangedTenant, Changes, Lane
+from shardwright.bluegreen.store import Change, ChangedTenant, Changes, Lane, Order
 from shardwright.catalog.control import open_control, read_control
 from shardwright.config import FleetConfig
 from shardwright.runs.board import Board, DurableRun, StepRecord
 from shardwright.runs.eta import Eta, eta
 from shardwright.runs.store import operator
+
+_SILENT = 60  # seconds after which a process that said nothing is not counted on
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,8 @@ class ChangeStatus:
     lanes: tuple[Lane, ...]
     tenants: tuple[ChangedTenant, ...]
     eta: Eta | None
-    waiting: int
+    orders: tuple[Order, ...]
+    workers: int  # of this shard set, that were heard of lately
 
     @property
     def step(self) -> str | None:
@@ -42,6 +46,22 @@ class ChangeStatus:
     def is_one_way(self) -> bool:
         """Whether nothing is brought back to blue."""
         return bool(self.run.plan.get("one_way"))
+
+    @property
+    def carried_by(self) -> str | None:
+        """Which process has it in hand; None where nobody does, and nothing of it goes on."""
+        return self.run.worker if self.run.state == "running" and (self.run.silent or 0) < _SILENT else None
+
+    @property
+    def write_gaps(self) -> list[float]:
+        """Of the tenants' last switches, in milliseconds, those that could be measured."""
+        return sorted(each.write_gap["gap_ms"] for each in self.tenants if each.write_gap and each.write_gap["gap_ms"])
+
+    @property
+    def certificates(self) -> tuple[int, int]:
+        """How many tenants were proven to have the same rows on both sides at their last switch, and how many not."""
+        found = [bool(each.certificate["equal"]) for each in self.tenants if each.certificate]
+        return sum(found), len(found) - sum(found)
 
     @property
     def way_back(self) -> str:
@@ -64,18 +84,26 @@ class ChangeStatus:
 
     def as_dict(self) -> dict[str, Any]:
         """The change as `--json` prints it."""
-        moment = self.change.switched_at
+        moment, gaps = self.change.switched_at, self.write_gaps
         return {
             "run": self.run.id,
+            "blue": self.run.plan["blue"],
+            "green": self.run.plan["green"],
+            "revision": self.run.plan["revision"],
             "phase": self.change.phase,
             "state": self.run.told,
             "step": self.step,
             "note": self.run.note,
+            "throttle": dict(self.change.throttle),
             "progress": self.run.progress,
             "eta_seconds": vars(self.eta) if self.eta else None,
             "tenants": len(self.tenants),
             "at_green": self.at_green,
-            "orders": self.waiting,
+            "orders": [vars(order) for order in self.orders],
+            "carried_by": self.carried_by,
+            "workers": self.workers,
+            "write_gaps_ms": {"count": len(gaps), "p50": median(gaps), "max": gaps[-1]} if gaps else None,
+            "certificates": {"equal": self.certificates[0], "different": self.certificates[1]},
             "way_back": self.way_back,
             "switched_at": moment.isoformat() if moment else None,
             "keep_until": self.change.keep_until.isoformat() if self.change.keep_until else None,
@@ -95,7 +123,8 @@ def status(fleet: FleetConfig) -> ChangeStatus:
         assert run is not None  # noqa: S101 a change has a run, and no run is ever deleted
         return ChangeStatus(
             found, run, tuple(board.steps(found.run)), tuple(changes.lanes(found.run)),
-            tuple(changes.tenants(found.run)), eta(board.samples(found.run)), len(changes.orders(found.run)),
+            tuple(changes.tenants(found.run)), eta(board.samples(found.run)), tuple(changes.orders(found.run)),
+            sum(worker.silent < _SILENT for worker in board.workers()),
         )  # fmt: skip
 
 
@@ -120,11 +149,25 @@ def order_switch(
         changes = Changes(control, fleet.shard_set)
         found = _open(changes, fleet)
         if found.phase not in ("building", "in_step") or (found.phase == "building" and home):
-            raise errors.ChangeNotThere(asked=asked, run=found.run, phase=found.phase)
+            raise errors.ChangeNotThere(asked=_ASKED[asked], run=found.run, phase=found.phase)
         for tenant in tenants or ():
             changes.tenant(found.run, tenant)
         _require_way_back(control, fleet, changes, found, home=home)
         return found.run, changes.order(found.run, asked, tenants=tenants, share=share, by=operator())
+
+
+_ASKED = {"switch": "a switch", "undo": "a switch home"}
+
+
+def ask_cancel(fleet: FleetConfig) -> int:
+    """`ask_undo` for a change in which nobody was switched. Raises NoSuchChange, ChangeNotThere, TenantsAtGreen."""
+    with open_control(fleet.control, application_name=NAME) as control:
+        changes = Changes(control, fleet.shard_set)
+        found = _open(changes, fleet)
+        there = sum(each.at_green for each in changes.tenants(found.run))
+        if there or any(lane.everybody_at_green for lane in changes.lanes(found.run)):
+            raise errors.TenantsAtGreen(run=found.run, tenants=there)
+    return ask_undo(fleet)
 
 
 def ask_undo(fleet: FleetConfig) -> int:
@@ -145,8 +188,9 @@ def ask_undo(fleet: FleetConfig) -> int:
         return found.run
 
 
-def ask_finish(fleet: FleetConfig) -> int:
-    """The way back is given up, and what it needs taken away; gives the run. Raises NoSuchChange, ChangeNotThere."""
+def ask_finish(fleet: FleetConfig, *, leave_writable: bool = False) -> int:
+    """The way back is given up, and what it needs taken away; gives the run. Blue shards only read then, unless
+    `leave_writable`. Raises NoSuchChange, ChangeNotThere."""
     with open_control(fleet.control, application_name=NAME) as control:
         changes, board = Changes(control, fleet.shard_set), Board(control, fleet.shard_set)
         found = _open(changes, fleet)
@@ -154,10 +198,17 @@ def ask_finish(fleet: FleetConfig) -> int:
         if found.phase not in ("switched", "cleaning"):
             raise errors.ChangeNotThere(asked="finish", run=found.run, phase=found.phase)
         if found.phase == "switched":
-            changes.order(found.run, "finish", by=operator())
+            changes.order(found.run, "finish", leave_writable=leave_writable, by=operator())
         if run is not None and run.state in ("paused", "parked"):
             board.resume(found.run)
         return found.run
+
+
+def set_throttle(fleet: FleetConfig, throttle: Mapping[str, Any]) -> None:
+    """The open change keeps to these limits from its next part on. Raises NoSuchChange."""
+    with open_control(fleet.control, application_name=NAME) as control:
+        changes = Changes(control, fleet.shard_set)
+        changes.set_throttle(_open(changes, fleet).run, throttle)
 
 
 def is_ended(fleet: FleetConfig, order: int) -> bool:
@@ -169,7 +220,7 @@ def is_ended(fleet: FleetConfig, order: int) -> bool:
 def _open(changes: Changes, fleet: FleetConfig) -> Change:
     found = changes.last()
     if found is None or not found.is_open:
-        raise errors.NoSuchChange(what=f"shard set {fleet.shard_set!r}")
+        raise errors.NoOpenChange(what=f"shard set {fleet.shard_set!r}")
     return found
 
 

@@ -31,6 +31,7 @@ from shardwright.transfer.sessions import Sessions
 from shardwright.transfer.whose import EVERYBODY
 
 NAME = "shardwright bluegreen"
+_SETTINGS = {"default_transaction_read_only": "off"}  # which blue is made by ourselves at the end
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,10 @@ class Sets:
     def sessions(self) -> Mapping[str, Sessions]:
         """Of every shard, for this runner."""
         context = self.context
-        return {name: Sessions(shard, context.run, context.runner, keeps=True) for name, shard in self.shards.items()}
+        return {
+            name: Sessions(shard, context.run, context.runner, keeps=True, settings=_SETTINGS)
+            for name, shard in self.shards.items()
+        }
 
     @cached_property
     def schemas(self) -> Schemas:

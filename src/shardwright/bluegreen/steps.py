@@ -20,6 +20,7 @@ from shardwright.bluegreen.emptiness import make_empty
 from shardwright.bluegreen.follow import Conductor
 from shardwright.bluegreen.group import Group, NewTenants
 from shardwright.bluegreen.lanes import Lane, by_shard
+from shardwright.bluegreen.numbering import Room
 from shardwright.bluegreen.sequences import numbers_from, raise_home, raise_sequences
 from shardwright.bluegreen.sets import NAME, Sets
 from shardwright.bluegreen.store import Changes
@@ -27,6 +28,8 @@ from shardwright.catalog.control import open_control
 from shardwright.migration.history import History
 from shardwright.migration.rollout import script_location
 from shardwright.move.way import asking
+from shardwright.pg import databases
+from shardwright.pg.faults import explain
 from shardwright.pg.fingerprint import fingerprint
 from shardwright.runs.fanout import FanOutLimits
 from shardwright.runs.kinds import Kind, Progress, Shelf, Step, StepContext, Stopped
@@ -184,8 +187,12 @@ def _empty(connection: psycopg.Connection[Any], sets: Sets, lanes: Sequence[Lane
     for lane in lanes:
         tables.update((table.shown, table) for table in replace(lane.there, shared=True).tables)
     write_silently(connection)
-    names = sql.SQL(", ").join(table.name.identifier for table in tables.values())
-    connection.execute(sql.SQL("TRUNCATE {} CASCADE").format(names))
+    names = [table.name.identifier for table in tables.values()]
+    try:
+        connection.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(names)))
+    except psycopg.errors.FeatureNotSupported:  # tables that are left alone refer to them
+        for name in reversed(names):
+            connection.execute(sql.SQL("DELETE FROM {}").format(name))
     for lane in lanes:
         connection.execute(sql.SQL("TRUNCATE {}").format(lane.there.copied))
 
@@ -194,13 +201,13 @@ def compare(context: StepContext) -> Result:
     """Each blue shard's rows are equal at green, at one moment while writers run. Raises RowsDiffer."""
     with _sets(context) as sets:
         sets.require_schemas()
-        _raise_sequences(sets)
+        rooms = _raise_sequences(sets)
 
         def act(group: Group) -> int:
             return sum(_knowing_all(sets, group, partial(_compare, sets, group, lane)) for lane in group.lanes)
 
         rows = sum(_in_groups(sets, act))
-    return {"rows": rows}
+    return {"rows": rows, "rooms": [room.as_dict() for room in rooms]}
 
 
 def _compare(sets: Sets, group: Group, lane: Lane) -> int:
@@ -212,9 +219,9 @@ def _compare(sets: Sets, group: Group, lane: Lane) -> int:
     return found.rows
 
 
-def _raise_sequences(sets: Sets) -> None:
+def _raise_sequences(sets: Sets) -> tuple[Room, ...]:
     tables = [sets.schemas.green[image.name] for image in sets.schemas.there.tables]
-    raise_sequences(sets.blue, sets.green, tables, elsewhere=numbers_from(sets.schemas.there))
+    return raise_sequences(sets.blue, sets.green, tables, elsewhere=numbers_from(sets.schemas.there))
 
 
 # --- switch, keep, clean --------------------------------------------------------------------------
@@ -279,16 +286,32 @@ def keep(context: StepContext) -> Result:
 
 
 def clean(context: StepContext) -> Result:
-    """Nothing of the change is left on any shard; blue is not written to any more."""
+    """Nothing of the change is left on any shard. Blue only reads from before its fences fall, unless operators have
+    said otherwise: whoever still goes there must not write for nothing."""
     with _sets(context) as sets:
         with sets.control() as changes:
             changes.write_phase(context.run, context.runner, "cleaning")
+            leaves_writable = changes.leaves_writable(context.run)
+        if not leaves_writable:
+            _retire(sets)
+        _take_away(sets)
+        making.keep(sets.green, run=context.run)
+        with sets.control() as changes:
             for order in changes.orders(context.run):
                 changes.end_order(order.id)
-        _take_away(sets)
-        with sets.control() as changes:
             changes.write_phase(context.run, context.runner, "done")
     return {}
+
+
+def _retire(sets: Sets) -> None:
+    for shard in sets.blue:
+        try:
+            left = databases.make_read_only(shard.url, application_name=NAME)
+        except psycopg.errors.InsufficientPrivilege as error:
+            sets.context.tell(f"{shard.name} was not made read-only: {explain(error).reason}; let nobody write there")
+        else:
+            if left:
+                sets.context.tell(f"{shard.name}: sessions that are still there: {', '.join(left[:_SHOWN])}")
 
 
 # --- small words ----------------------------------------------------------------------------------

@@ -58,6 +58,11 @@ class ChangedTenant:
         """Where its writes go."""
         return self.green if self.at_green else self.blue
 
+    def as_dict(self) -> dict[str, Any]:
+        """The tenant as `--json` prints it."""
+        moment = self.switched_at.isoformat() if self.switched_at else None
+        return {**vars(self), "shard": self.shard, "switched_at": moment}
+
 
 @dataclass(frozen=True)
 class Lane:
@@ -239,11 +244,20 @@ class Changes:
         self._connection.execute(_queries["note_lane"], {"run": run, **values})
 
     def order(
-        self, run: int, kind: str, *, tenants: Sequence[str] | None = None, share: float | None = None, by: str
+        self,
+        run: int,
+        kind: str,
+        *,
+        tenants: Sequence[str] | None = None,
+        share: float | None = None,
+        leave_writable: bool = False,
+        by: str,
     ) -> int:
         """What an operator wants is written down; gives its number."""
-        values = {"run": run, "kind": kind, "tenants": None if tenants is None else list(tenants), "share": share,
-                  "by": by}  # fmt: skip
+        values = {
+            "run": run, "kind": kind, "tenants": None if tenants is None else list(tenants), "share": share,
+            "leave_writable": leave_writable, "by": by,
+        }  # fmt: skip
         row = self._connection.execute(_queries["order"], values).fetchone()
         assert row is not None  # noqa: S101 an INSERT … RETURNING gives a row
         return int(row[0])
@@ -251,6 +265,11 @@ class Changes:
     def end_order(self, order: int, note: str | None = None) -> None:
         """It is done, or can't be done for the reason of `note`."""
         self._connection.execute(_queries["end_order"], {"id": order, "note": note})
+
+    def leaves_writable(self, run: int) -> bool:
+        """Whether an operator wants blue to stay as it is when the change is finished."""
+        row = self._connection.execute(_queries["leaves_writable"], {"run": run}).fetchone()
+        return bool(row and row[0])
 
     def is_ended(self, order: int) -> bool:
         """Whether the order is done, or was given up."""

@@ -73,12 +73,15 @@ WHERE run = %(run)s AND done_at IS NULL
 ORDER BY id
 
 -- name: order
-INSERT INTO shardwright.bluegreen_order (run, kind, tenants, share, by)
-VALUES (%(run)s, %(kind)s, %(tenants)s, %(share)s, %(by)s)
+INSERT INTO shardwright.bluegreen_order (run, kind, tenants, share, leave_writable, by)
+VALUES (%(run)s, %(kind)s, %(tenants)s, %(share)s, %(leave_writable)s, %(by)s)
 RETURNING id
 
 -- name: end_order
 UPDATE shardwright.bluegreen_order SET done_at = clock_timestamp(), note = %(note)s WHERE id = %(id)s
+
+-- name: leaves_writable
+SELECT bool_or(leave_writable) FROM shardwright.bluegreen_order WHERE run = %(run)s AND kind = 'finish'
 
 -- name: is_ended
 SELECT done_at IS NOT NULL FROM shardwright.bluegreen_order WHERE id = %(id)s

@@ -55,6 +55,8 @@ class Switching:
 
         Raises NotNow, before anything has changed; psycopg.Error, Superseded, RowsDiffer.
         """
+        if self._is_there(tenant.tenant, to_green=to_green):  # a database went away after it was decided
+            return self.prove_again(Tenant(tenant.tenant, tenant.blue, tenant.green, at_green=to_green))
         group, lane = self.group, self._lane(tenant)
         here, there = lane.pair if to_green else lane.pair[::-1]
         scope = lane.there if to_green else lane.back
@@ -71,6 +73,17 @@ class Switching:
         if switched is None:
             raise failed or AssertionError
         return Done(switched, self._prove(lane, tenant.tenant, to_green=to_green))
+
+    def prove_again(self, tenant: Tenant) -> Done:
+        """The proof of a tenant whose switch was done, and nothing brought back since. Raises psycopg.Error."""
+        with self.control(None) as changes:
+            epoch = changes.tenant(self.group.context.run, tenant.tenant).epoch
+        proof = self._prove(self._lane(tenant), tenant.tenant, to_green=tenant.at_green)
+        return Done(Switched(epoch, None, 0), proof)
+
+    def _is_there(self, tenant: str, *, to_green: bool) -> bool:
+        with self.control(None) as changes:
+            return changes.tenant(self.group.context.run, tenant).at_green == to_green
 
     def _tried(self, switch: Switch) -> tuple[Switched | None, psycopg.Error | None]:
         """A shard's error leaves the block in which it would be taken for one of the control database."""

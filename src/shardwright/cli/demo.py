@@ -1,11 +1,11 @@
-"""`demo`: three PostgreSQL servers, a rollout that fails on one of them, a tenant that moves; nothing is left behind."""
+"""`demo`: three PostgreSQL servers; a rollout that fails, a tenant that moves, a new shard set; nothing is left."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,6 +26,7 @@ from shardwright.routing.tenants import Tenants
 from shardwright.runs.board import RunEvent
 from shardwright.runs.events import Listener
 from shardwright.runs.results import RunResult
+from shardwright.shard import Shard
 
 _SERVERS = 3
 _CONFIG = """\
@@ -41,6 +42,33 @@ key    = "organization_id"
 shared = ["plans"]
 """
 
+_CHANGE = """
+[bluegreen]
+placement = "least_loaded"
+[bluegreen.tables.projects]
+select = "SELECT id, organization_id, name AS title, created_at FROM projects"
+from   = {{ projects = ["id"] }}
+[bluegreen.back.projects]
+select = "SELECT id, organization_id, title AS name, created_at FROM projects"
+from   = {{ projects = ["id"] }}
+[bluegreen.shards.green_0]
+url = "{urls[0]}"
+[bluegreen.shards.green_1]
+url = "{urls[1]}"
+"""
+_REVISION = """\
+from alembic import op
+revision, down_revision, branch_labels, depends_on = "0013", "{down}", None, None
+
+
+def upgrade():
+    op.alter_column("projects", "name", new_column_name="title")
+
+
+def downgrade():
+    op.alter_column("projects", "title", new_column_name="name")
+"""
+
 
 def play(screen: Screen) -> int:
     """The whole story; exit 0 when it ended as told."""
@@ -49,7 +77,7 @@ def play(screen: Screen) -> int:
         screen.line(f"Starting {_SERVERS} PostgreSQL servers …")
         clusters = _start_servers(stack)
         fleet = _make_fleet(stack, clusters)
-        ended_well = _tell(screen, fleet)
+        ended_well = _tell(screen, fleet) and _change(screen, fleet, clusters)
     screen.line(f"\nDone in {time.monotonic() - started:.0f} s; the servers and their data are gone again.")
     screen.document({"ended_well": ended_well, "seconds": round(time.monotonic() - started, 1)})
     return 0 if ended_well else 1
@@ -90,19 +118,54 @@ def _move(screen: Screen, fleet: Fleet) -> bool:
     _scene(screen, "An organization moves while it works: four writers", f"shardwright move {tenant} --to shard_1")
     with Tenants(fleet.config) as tenants, live(tenants, tenant) as traffic:
         _go_on(traffic, 100)
-        there = fleet.move(tenant, "shard_1", tell=lambda event: _tell_move(screen, event))
+        there = fleet.move(tenant, "shard_1", tell=_teller(screen))
         _go_on(traffic, 100)
         _scene(screen, "And back again, with all that was written since", f"shardwright move undo {tenant}")
-        back = fleet.undo_move(tenant, tell=lambda event: _tell_move(screen, event))
+        back = fleet.undo_move(tenant, tell=_teller(screen))
         _go_on(traffic, 100)
-    lost = traffic.lost(fleet.resolved.select("shard_0")[0].url.conninfo)
+    arrived = there.move.phase == "switched" and back.run.state == "cancelled"
+    return _tell_traffic(screen, traffic, fleet.resolved.select("shard_0")) and arrived
+
+
+def _change(screen: Screen, fleet: Fleet, clusters: list[Cluster]) -> bool:
+    """Three shards become two of another schema while all organizations work; whether all went well."""
+    urls = [cluster.url(f"green_{number}") for number, cluster in enumerate(clusters[1:])]
+    revision = _REVISION.format(down=fleet.revisions()[0])
+    (fleet.config.migrations / "versions" / "0013_project_title.py").write_text(revision)
+    with fleet.config.file.open("a") as file:
+        file.write(_CHANGE.format(urls=urls))
+    fleet = Fleet.from_config(fleet.config.file)
+    known = [placement.tenant for placement in fleet.tenants()]
+    _scene(
+        screen,
+        "Three shards become two, where projects.name is called title, while everybody works",
+        "shardwright bluegreen start --auto",
+    )
+    with Tenants(fleet.config) as tenants, live(tenants, *known, pause=0.02) as traffic:
+        run = fleet.start_bluegreen(fleet.plan_bluegreen(auto=True))
+        there = fleet.carry_bluegreen(run, until=lambda found: found.change.phase == "switched", tell=_teller(screen))
+        _go_on(traffic, 100)
+        _scene(screen, "It could be undone as well, with all that was written since", "shardwright bluegreen finish")
+        done = fleet.finish_bluegreen(tell=_teller(screen))
+        _go_on(traffic, 100)
+    names = ", ".join(shard.name for shard in fleet.resolved.green)
+    gap = there.write_gaps[-1] if there.write_gaps else 0
+    screen.line(
+        f"  {done.at_green} organizations are on {names}; none was without its writes for more than {gap:.0f} ms"
+    )
+    return _tell_traffic(screen, traffic, fleet.resolved.green) and done.change.phase == "done"
+
+
+def _tell_traffic(screen: Screen, traffic: Traffic, shards: Sequence[Shard]) -> bool:
+    """What the writers have seen; whether nothing is lost, and no call has failed."""
+    lost = traffic.lost(*(shard.url.conninfo for shard in shards))
+    well = not lost and not traffic.failed
     screen.line(
         f"\n{len(traffic.acknowledged):,} writes acknowledged meanwhile, {lost} lost, {traffic.failed} calls failed; "
         f"the longest took {traffic.longest * 1000:.0f} ms.",
-        style="green" if not lost and not traffic.failed else "red",
+        style="green" if well else "red",
     )
-    arrived = there.move.phase == "switched" and back.run.state == "cancelled"
-    return arrived and not lost and not traffic.failed
+    return well
 
 
 def _go_on(traffic: Traffic, writes: int) -> None:
@@ -112,9 +175,12 @@ def _go_on(traffic: Traffic, writes: int) -> None:
         time.sleep(0.01)
 
 
-def _tell_move(screen: Screen, event: RunEvent) -> None:
-    if event.kind == "message":
-        screen.line(f"  {event.data['text']}")
+def _teller(screen: Screen) -> Callable[[RunEvent], None]:
+    def tell(event: RunEvent) -> None:
+        if event.kind == "message":
+            screen.line(f"  {event.data['text']}")
+
+    return tell
 
 
 def _act(screen: Screen, action: Callable[[Listener], RunResult]) -> RunResult:

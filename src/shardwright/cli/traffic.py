@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -16,34 +17,39 @@ from sqlalchemy.orm import Session
 from shardwright.routing.tenants import Tenants
 
 _WRITERS = 4
+_TITLE = "Written meanwhile"
 _INSERT = text(
     "INSERT INTO tasks (id, organization_id, project_id, title) "
-    "SELECT :id, organization_id, id, 'Written while it moved' FROM projects WHERE organization_id = :tenant LIMIT 1"
+    "SELECT :id, organization_id, id, :title FROM projects WHERE organization_id = :tenant LIMIT 1"
 )
-_IDS = "SELECT id FROM tasks WHERE organization_id = %s AND title = 'Written while it moved'"
+_IDS = "SELECT id FROM tasks WHERE title = %s"
 
 
 @dataclass
 class Traffic:
     """What the writers were told was done, how often a call failed, and the longest that one of them waited (seconds)."""
 
-    tenant: str
     acknowledged: set[uuid.UUID] = field(default_factory=set)
     failed: int = 0
     longest: float = 0.0
 
-    def lost(self, url: str) -> int:
-        """How many acknowledged writes are not in the database at `url`."""
-        with psycopg.connect(url) as connection:
-            found = {row[0] for row in connection.execute(_IDS, [self.tenant])}
+    def lost(self, *urls: str) -> int:
+        """How many acknowledged writes are in none of the databases at `urls`."""
+        found = set()
+        for url in urls:
+            with psycopg.connect(url) as connection:
+                found |= {row[0] for row in connection.execute(_IDS, [_TITLE])}
         return len(self.acknowledged - found)
 
 
 @contextmanager
-def live(tenants: Tenants, tenant: str) -> Iterator[Traffic]:
-    """Within the block the tenant's tasks are written by four threads, one after the other."""
-    traffic, over = Traffic(tenant), threading.Event()
-    threads = [threading.Thread(target=_write, args=(tenants, traffic, over)) for _ in range(_WRITERS)]
+def live(tenants: Tenants, *written: str, pause: float = 0.002) -> Iterator[Traffic]:
+    """Within the block tasks of these tenants are written by four threads, each for one tenant after the other.
+
+    `pause`: for how many seconds each rests between two of its writes.
+    """
+    traffic, over = Traffic(), threading.Event()
+    threads = [threading.Thread(target=_write, args=(tenants, written, pause, traffic, over)) for _ in range(_WRITERS)]
     for thread in threads:
         thread.start()
     try:
@@ -54,11 +60,12 @@ def live(tenants: Tenants, tenant: str) -> Iterator[Traffic]:
             thread.join()
 
 
-def _write(tenants: Tenants, traffic: Traffic, over: threading.Event) -> None:
-    while not over.wait(0.002):
-        task, began = uuid.uuid4(), time.monotonic()
+def _write(tenants: Tenants, written: Sequence[str], pause: float, traffic: Traffic, over: threading.Event) -> None:
+    turns = itertools.cycle(written)
+    while not over.wait(pause):
+        tenant, task, began = next(turns), uuid.uuid4(), time.monotonic()
         try:
-            tenants.run(traffic.tenant, _insert, task, traffic.tenant)
+            tenants.run(tenant, _insert, task, tenant)
         except Exception:  # noqa: BLE001 whatever it is, the demo is to tell of it
             traffic.failed += 1
         else:
@@ -67,4 +74,4 @@ def _write(tenants: Tenants, traffic: Traffic, over: threading.Event) -> None:
 
 
 def _insert(session: Session, task: uuid.UUID, tenant: str) -> None:
-    session.execute(_INSERT, {"id": task, "tenant": tenant})
+    session.execute(_INSERT, {"id": task, "tenant": tenant, "title": _TITLE})

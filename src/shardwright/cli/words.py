@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ MANY = 20  # from here on shards that had nothing to do are told in one line
 _COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
 _READS = re.compile(r"(SELECT|SHOW|SET|RESET|EXPLAIN)\b", re.IGNORECASE)
 _SQL_WIDTH = 100  # of a statement, for people
+_ID_WIDTH = 100  # of an id, for people; --json has all of it
 _FEW_OBJECTS = 5  # of those that a downgrade left other than they were; --json has all
 Line = tuple[str, str | None]
 
@@ -254,3 +256,10 @@ def size(count: int | None) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} TB"
+
+
+def identifier(tenant: str) -> str:
+    """An id for people: in quotes, with escapes, where it holds more than plain letters; cut where it is long."""
+    is_plain = tenant.isprintable() and not any(character in tenant for character in " \"'\\`")
+    shown = tenant if tenant and is_plain else json.dumps(tenant, ensure_ascii=not tenant.isprintable())
+    return shown if len(shown) <= _ID_WIDTH else f"{shown[: _ID_WIDTH - 1]}…"

@@ -17,7 +17,7 @@ def result_of(history: History, plan: ShardPlan, ended: JobResult, *, success: S
     if ended.attempts == 0:
         return not_tried(plan.shard.name, plan.before)
     reply = ended.reply
-    after: State | None = reply.value.get("after")
+    after: State | None = plan.before if reply.value.get("left_alone") else reply.value.get("after")
     result = ShardResult(
         plan.shard.name,
         success if ended.succeeded else Status.FAILED,

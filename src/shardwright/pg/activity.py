@@ -24,6 +24,12 @@ class Blocker:
     age: float
     query: str
 
+    @classmethod
+    def seen(cls, relation: str | None, *told: Any) -> Blocker:
+        """As the server's views tell it: who may not look into others' sessions is told no more than their pids."""
+        pid, name, user, state, age, query = told
+        return cls(relation, pid, name or "", user or "", state or "", age or 0.0, query or "")
+
     def __str__(self) -> str:
         if self.pid is None:
             return "a prepared transaction"
@@ -44,10 +50,7 @@ def terminate(connection: psycopg.Connection[Any], application_name: str) -> int
 def blocker(connection: psycopg.Connection[Any], application_name: str) -> Blocker | None:
     """Who keeps a session of that name waiting right now, or None."""
     row = connection.execute(_queries["blockers"], {"application_name": application_name}).fetchone()
-    if row is None:
-        return None
-    relation, pid, name, user, state, age, query = row
-    return Blocker(relation, pid, name or "", user or "", state or "", age or 0.0, query or "")
+    return None if row is None else Blocker.seen(*row)
 
 
 def is_here(connection: psycopg.Connection[Any], pid: int, application_name: str) -> bool:

@@ -67,6 +67,23 @@ def drop(url: DatabaseUrl, *, application_name: str) -> None:
         admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(url.database)))
 
 
+def make_read_only(url: DatabaseUrl, *, application_name: str) -> list[str]:
+    """New sessions of the database of `url` only read, unless they say otherwise; the others are ended.
+
+    Gives those that could not be ended, in words. Raises psycopg.Error.
+    """
+    with connect(url.with_database(MAINTENANCE), application_name=application_name) as admin:
+        name = sql.Identifier(url.database)
+        admin.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name))
+        left = []
+        for pid, who in admin.execute(_queries["sessions_of"], {"database": url.database}).fetchall():
+            try:
+                admin.execute("SELECT pg_catalog.pg_terminate_backend(%s)", [pid])
+            except psycopg.errors.InsufficientPrivilege:
+                left.append(f"pid {pid} ({who})")
+        return left
+
+
 def nature(url: DatabaseUrl, *, application_name: str) -> Nature | None:
     """What the database of `url` was made with; None where it is not there. Raises psycopg.Error."""
     with connect(url.with_database(MAINTENANCE), application_name=application_name) as admin:

@@ -125,3 +125,8 @@ SELECT pg_catalog.to_regclass('shardwright.move') IS NOT NULL
 
 -- name: moves
 SELECT tenant, move FROM shardwright.move ORDER BY move LIMIT 20
+
+-- name: sessions_of
+SELECT pid, concat_ws(', ', usename, nullif(application_name, ''))
+FROM pg_catalog.pg_stat_activity
+WHERE datname = %(database)s AND pid <> pg_catalog.pg_backend_pid()

@@ -31,7 +31,7 @@ def serve(
         with hold(order, lambda message: say(Progress(message))) as session, in_hand(session):
             return Reply(value=load_task(order.task)(session))
     except (Exception, SystemExit) as error:  # noqa: BLE001 user code may raise anything; it is this shard's result
-        return replace(_explain(error, session), value=session.facts if session else {})
+        return replace(_explain(error, session), value=_facts(error, session))
 
 
 def load_task(name: str) -> Task:
@@ -39,6 +39,12 @@ def load_task(name: str) -> Task:
     module, _, function = name.partition(":")
     task: Task = getattr(importlib.import_module(module), function)
     return task
+
+
+def _facts(error: BaseException, session: ShardSession | None) -> dict[str, Any]:
+    if session is not None:
+        return session.facts
+    return {"left_alone": True} if isinstance(error, ShardProblem) and error.left_alone else {}
 
 
 def _explain(error: BaseException, session: ShardSession | None) -> Reply:

@@ -28,12 +28,16 @@ _SAMPLES_PER_LOCK_TIMEOUT = 4
 
 
 class ShardProblem(Exception):
-    """What is wrong with a shard, or with the user's code for it: the fact, the cure, whether later may be better."""
+    """What is wrong with a shard, or with the user's code for it: the fact, the cure, whether later may be better.
 
-    def __init__(self, reason: str, hint: str = "", *, again: bool = False) -> None:
+    `left_alone`: nothing was done to the shard, and nobody else does anything.
+    """
+
+    def __init__(self, reason: str, hint: str = "", *, again: bool = False, left_alone: bool = False) -> None:
         super().__init__(reason)
         self.hint = hint
         self.again = again
+        self.left_alone = left_alone
 
 
 class Cancelled(Exception):
@@ -166,7 +170,7 @@ def hold(order: Order, report: Callable[[str], None]) -> Iterator[ShardSession]:
             holder = locks.holder(watch, order.lock) or "a session that has just ended"
             raise ShardProblem(f"another operation holds its lock: {holder}", "shardwright runs", again=True)
         if found := moving.moving(watch):
-            raise ShardProblem(found.fact, found.command)
+            raise ShardProblem(found.fact, found.command, left_alone=True)
         session = ShardSession(order, watch, report)
         with _watching_for_blockers(session), in_hand(session):
             yield session

@@ -6,6 +6,9 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TypeVar
+
+R = TypeVar("R", bound="StopRequest")
 
 
 class StopRequest:
@@ -56,8 +59,23 @@ class StopRequest:
         return self.reason is not None
 
 
+class LetGoRequest(StopRequest):
+    """A StopRequest for a run that is to outlive whoever carries it: asked once, it is left to others at once."""
+
+    def ask(self, reason: str, *, signal_number: int | None = None) -> None:
+        """The run is let go, never cancelled; `signal` says by what."""
+        del reason
+        self._signal = self._signal or signal_number
+        self.let_go()
+
+    @property
+    def was_asked(self) -> bool:
+        """Whether anybody has asked: the run goes on without this process."""
+        return self._times > 0
+
+
 @contextmanager
-def stop_on_signals(request: StopRequest) -> Iterator[StopRequest]:
+def stop_on_signals(request: R) -> Iterator[R]:
     """Within, SIGINT, SIGTERM and the terminal's end ask `request` to stop; only in the main thread, as signals are.
 
     A SIGHUP that is ignored (nohup) stays ignored.

@@ -99,9 +99,9 @@ def compare_frozen(
     To be called within a snapshot of `living`, before anything is drained back: that would cover up what differs.
     """
     proofs: list[tuple[TableProof, TableProof]] = []
-    make_room(frozen, scope.tables)
     left_out: dict[int, sql.Composable] = {}
     with frozen.transaction(force_rollback=True), ThreadPoolExecutor(1, thread_name_prefix="compare") as pool:
+        _make_room(frozen, scope)
         for table in scope.tables:
             if _bring_changed(living, frozen, table):
                 left_out[table.number] = table.drained
@@ -109,6 +109,13 @@ def compare_frozen(
             proofs.append((_prove(frozen, table.here, left_out.get(table.number)), there.result()))
             done(len(proofs))
         return _comparison(scope, frozen, living, proofs, left_out)
+
+
+def _make_room(frozen: psycopg.Connection[Any], scope: Scope) -> None:
+    """For keys as this side shows them; it may have room for those that it is given itself, which may be others."""
+    for table in scope.tables:
+        frozen.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table.drained))
+    make_room(frozen, [table.here for table in scope.tables])
 
 
 def _bring_changed(living: psycopg.Connection[Any], frozen: psycopg.Connection[Any], table: MovedTable) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -41,7 +41,7 @@ _SETTINGS = {
 class Sessions:
     """Makes the sessions of transfer `move` on `shard` for the runner of that number.
 
-    With `keeps`, those that are not needed any more are used again, until `close`.
+    With `keeps`, those that are not needed any more are used again, until `close`. `settings` are theirs as well.
     """
 
     shard: Shard
@@ -49,6 +49,7 @@ class Sessions:
     runner: int
     nonce: str = field(default_factory=lambda: secrets.token_hex(3))
     keeps: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
     _idle: list[psycopg.Connection[Any]] = field(default_factory=list, repr=False, compare=False)
 
     @property
@@ -88,7 +89,7 @@ class Sessions:
         connection = connect(
             self.shard.url,
             application_name=self.application_name,
-            settings={**_SETTINGS, MARK: str(self.move)},
+            settings={**_SETTINGS, **self.settings, MARK: str(self.move)},
         )
         try:
             connection.prepare_threshold = None

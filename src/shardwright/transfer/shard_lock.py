@@ -26,8 +26,8 @@ def shard_lock(
     Waits for whoever has it; a mover that sleeps with it loses it, and one that wakes does not begin again, since
     `require_hands` raises then. Raises Stopped, Superseded.
     """
-    name = sessions.application_name
-    with connect(sessions.shard.url, application_name=name, settings={"client_encoding": "UTF8"}) as connection:
+    name, settings = sessions.application_name, {"client_encoding": "UTF8", **sessions.settings}
+    with connect(sessions.shard.url, application_name=name, settings=settings) as connection:
         told = False
         sessions.end_others(connection)
         while not locks.acquire(connection, SHARD_LOCK):

@@ -127,4 +127,4 @@ def insist(
 def _in_the_way(connection: psycopg.Connection[Any], table: sql.Identifier, *, readers: bool) -> str:
     name = table.as_string(None)
     row = connection.execute(_queries["lock_holder"], {"table": name, "any": readers}).fetchone()
-    return f"; in the way: {activity.Blocker(name, *row)}" if row else ""
+    return f"; in the way: {activity.Blocker.seen(name, *row)}" if row else ""

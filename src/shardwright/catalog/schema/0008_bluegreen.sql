@@ -80,6 +80,7 @@ CREATE TABLE shardwright.bluegreen_order (
     kind    text NOT NULL CHECK (kind IN ('switch', 'undo', 'finish')),
     tenants text[],
     share   double precision CHECK (share > 0 AND share <= 1),
+    leave_writable boolean NOT NULL DEFAULT false, -- of the blue shards, when the change is finished
     by      text NOT NULL,
     at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     done_at timestamptz,

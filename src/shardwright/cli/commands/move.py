@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,14 +10,14 @@ import typer
 
 from shardwright.cli.app import app, command, duration
 from shardwright.cli.commands.runs import tell_detached
-from shardwright.cli.commands.tenants import identifier
 from shardwright.cli.screen import Screen
-from shardwright.cli.words import counted, event_line, run_progress, size, span
+from shardwright.cli.words import counted, event_line, identifier, run_progress, size, span
 from shardwright.runs.stopping import StopRequest, stop_on_signals
 
 if TYPE_CHECKING:
     from shardwright.fleet import Fleet
     from shardwright.move.operate import MoveStatus
+    from shardwright.move.preflight.finding import Finding
     from shardwright.move.start import MoveOptions
     from shardwright.runs.board import RunEvent
 
@@ -47,6 +47,18 @@ Rate = Annotated[int | None, typer.Option("--rate", min=1, metavar="BYTES", help
 Offline = Annotated[bool, typer.Option("--offline", help="Shut the tenant's writers out from the start to the end.")]
 Allow = Annotated[
     str | None, typer.Option("--allow", metavar="NAMES", help="Findings of the preflight to let pass, by name.")
+]
+NewRate = Annotated[int | None, typer.Option("--rate", min=0, metavar="BYTES", help="In a second; 0: no limit.")]
+NewActive = Annotated[
+    int | None, typer.Option("--active", min=0, help="Rest while more sessions are at work on a shard.")
+]
+NewLag = Annotated[
+    timedelta | None,
+    typer.Option(parser=duration, metavar="DURATION", help="Rest while a replica is further behind than that."),
+]
+NewProbe = Annotated[
+    str | None,
+    typer.Option("--probe", metavar="SELECT", help="Rest while that is not true on both shards; '': none."),
 ]
 
 
@@ -162,33 +174,33 @@ def throttle(
     screen: Screen,
     tenant: Tenant,
     *,
-    rate: Annotated[
-        int | None, typer.Option("--rate", min=0, metavar="BYTES", help="In a second; 0: no limit.")
-    ] = None,
-    active: Annotated[
-        int | None, typer.Option("--active", min=0, help="Rest while more sessions are at work on a shard.")
-    ] = None,
-    lag: Annotated[
-        timedelta | None,
-        typer.Option(parser=duration, metavar="DURATION", help="Rest while a replica is further behind than that."),
-    ] = None,
-    probe: Annotated[
-        str | None,
-        typer.Option("--probe", metavar="SELECT", help="Rest while that is not true on both shards; '': none."),
-    ] = None,
+    rate: NewRate = None,
+    active: NewActive = None,
+    lag: NewLag = None,
+    probe: NewProbe = None,
 ) -> int:
     """Slow an open move down, or let it go faster; it hears of it within a second."""
-    fleet = screen.fleet()
+    fleet, limits = screen.fleet(), new_limits(rate, active, lag, probe)
+    if not screen.dry_run:
+        fleet.throttle_move(tenant, limits)
+    screen.document({"tenant": tenant, "throttle": limits, "dry_run": screen.dry_run})
+    screen.line(f"{identifier(tenant)}: {told_limits(limits)}", important=True)
+    return 0
+
+
+def new_limits(rate: int | None, active: int | None, lag: timedelta | None, probe: str | None) -> dict[str, Any]:
+    """Those that were given, as a transfer's limits."""
     limits: dict[str, Any] = {"bytes_per_second": rate or None} if rate is not None else {}
     limits |= {"active": active} if active is not None else {}
     limits |= {"lag": lag.total_seconds()} if lag is not None else {}
     limits |= {"probe": probe or None} if probe is not None else {}
-    if not screen.dry_run:
-        fleet.throttle_move(tenant, limits)
-    screen.document({"tenant": tenant, "throttle": limits, "dry_run": screen.dry_run})
+    return limits
+
+
+def told_limits(limits: Mapping[str, Any]) -> str:
+    """`bytes_per_second 5000000, lag 2.0`."""
     told = ", ".join(f"{name} {value if value is not None else 'no limit'}" for name, value in limits.items())
-    screen.line(f"{identifier(tenant)}: {told or 'nothing to change'}", important=True)
-    return 0
+    return told or "nothing to change"
 
 
 def _options(
@@ -267,10 +279,7 @@ def _tell_plan(screen: Screen, fleet: Fleet, tenant: str, options: MoveOptions) 
     found = fleet.plan_move(tenant, options)
     screen.document({"dry_run": True, **found.as_dict()})
     screen.line(f"{identifier(found.tenant)}: {found.source} → {found.target}", important=True)
-    for finding in found.findings:
-        mark, style = _MARKS[finding.severity]
-        cure = f"; try: {finding.cure}" if finding.cure else ""
-        screen.line(f"{mark} {finding.check}: {finding.fact}{cure}", style=style, important=finding.severity == "error")
+    tell_findings(screen, found.findings)
     if estimate := found.estimate:
         for table in estimate.tables:
             about = "" if table.is_counted else "about "
@@ -282,6 +291,14 @@ def _tell_plan(screen: Screen, fleet: Fleet, tenant: str, options: MoveOptions) 
             important=True,
         )
     return 2 if found.errors else 0
+
+
+def tell_findings(screen: Screen, findings: Iterable[Finding]) -> None:
+    """A line for each, those that are in the way also with --quiet."""
+    for finding in findings:
+        mark, style = _MARKS[finding.severity]
+        cure = f"; try: {finding.cure}" if finding.cure else ""
+        screen.line(f"{mark} {finding.check}: {finding.fact}{cure}", style=style, important=finding.severity == "error")
 
 
 _MARKS = {"error": ("✗", "red"), "warning": ("!", "yellow"), "note": ("-", "dim")}

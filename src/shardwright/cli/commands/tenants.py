@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from shardwright.cli.app import app, command
 from shardwright.cli.screen import Screen
-from shardwright.cli.words import MANY, Line, counted
+from shardwright.cli.words import MANY, Line, counted, identifier
 
 if TYPE_CHECKING:
     from shardwright.catalog.comparison import Comparison, Difference
@@ -21,7 +20,6 @@ group = typer.Typer(help="The tenants: which shard each is on.")
 app.add_typer(group, name="tenants")
 
 Tenant = Annotated[str, typer.Argument(metavar="ID", help="The tenant's id: its key in the root table.")]
-_WIDTH = 100  # of an id, for people; --json has all of it
 
 
 @command(group, examples=("shardwright tenants --shard shard_2", "shardwright tenants --search acme- --limit 20"))
@@ -136,13 +134,6 @@ def verify(screen: Screen) -> int:
         screen.line(f"✗ {each.shard}: {each.fact}; try: {each.cure}", style="red", important=True)
     screen.line(", ".join(_summary(found.comparison, "where the directory says")), important=True)
     return 0 if found.is_equal else 1
-
-
-def identifier(tenant: str) -> str:
-    """An id for people: in quotes, with escapes, where it holds more than plain letters; cut where it is long."""
-    is_plain = tenant.isprintable() and not any(character in tenant for character in " \"'\\`")
-    shown = tenant if tenant and is_plain else json.dumps(tenant, ensure_ascii=not tenant.isprintable())
-    return shown if len(shown) <= _WIDTH else f"{shown[: _WIDTH - 1]}…"
 
 
 def _line(found: Placement) -> str:
