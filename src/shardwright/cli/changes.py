@@ -25,7 +25,7 @@ def tell_change(screen: Screen, found: ChangeStatus) -> None:
     screen.line(f"run {run.id}  {sides}  {_PHASES[change.phase]}", important=True)
     if run.state == "parked":
         screen.line(f"✗ {run.note}", style="red", important=True)
-    for line, style in step_lines(found.steps, run):
+    for line, style in step_lines(found.steps):
         screen.line(line, style=style)
     if found.step in ("create", "capture", "copy", "compare") and run.progress and found.carried_by:
         screen.line(f"  {run_progress(run.progress, found.eta)}")
@@ -107,7 +107,7 @@ def _what_now(found: ChangeStatus) -> Iterator[tuple[str, str | None]]:
         yield f"try: shardwright runs resume {found.run.id}, or: shardwright bluegreen undo", None
         return
     if found.carried_by:
-        yield f"carried by {found.carried_by}", None
+        yield f"carried by {found.carried_by}" + (", is to go home" if found.run.wish == "cancel" else ""), None
     elif found.workers:
         yield f"in nobody's hands: one of {counted(found.workers, 'worker')} takes it in a moment", None
     else:

@@ -368,7 +368,7 @@ def _act(screen: Screen, act: Callable[[LetGoRequest, Callable[[RunEvent], None]
 
 def _teller(screen: Screen) -> Callable[[RunEvent], None]:
     """Steps and messages as they come, and now and then how far it is."""
-    told = 0.0
+    told = time.monotonic()
 
     def tell(event: RunEvent) -> None:
         nonlocal told
