@@ -118,7 +118,7 @@ class Shards:
         with open_ground(fleet, tenant, shards[source], shards[target], offline=offline) as ground:
             yield ground
 
-    def find(self, check: Check, tenant: str = "1", **options: Any) -> list[Finding]:
+    def find(self, check: Check[Ground], tenant: str = "1", **options: Any) -> list[Finding]:
         """What one check finds; it declares the severity of each, and names itself."""
         with self.ground(tenant, **options) as ground:
             found = list(check.find(ground))
@@ -126,7 +126,7 @@ class Shards:
         assert {each.check for each in found} <= {check.name}
         return found
 
-    def find_one(self, check: Check, tenant: str = "1", **options: Any) -> Finding:
+    def find_one(self, check: Check[Ground], tenant: str = "1", **options: Any) -> Finding:
         """The only thing that a check finds."""
         (finding,) = self.find(check, tenant, **options)
         return finding

@@ -471,7 +471,7 @@ class Fleet:
     ) -> ChangePlan:
         """What a change to the shards of [bluegreen] would do, and what could make it fail; changes nothing.
 
-        Raises MissingKey where there is no [bluegreen], ChangeUnderWay, NoTenants, GreenNotPlaced, ShardsSilent.
+        Raises MissingKey where there is no [bluegreen], ChangeUnderWay, NoTenants, ShardsSilent, GreenNotMade.
         """
         options = ChangeOptions(_duration(keep), streams, auto, one_way, tuple(allow))
         return greens.plan_change(self._for_acting, options)

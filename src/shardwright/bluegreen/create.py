@@ -71,7 +71,7 @@ def create(
         lambda shard: databases.create_like(shard.url, nature, mark=_mark(run), application_name=_NAME),
         limits.connections_per_host,
     )
-    _bring_to(green, history, revision, limits, stop)
+    bring_to(green, history, revision, limits, stop)
     return made(green, run=run, connections_per_host=limits.connections_per_host)
 
 
@@ -113,18 +113,19 @@ def take_back(
     return ours
 
 
-def _mark(run: int) -> str:
-    return f"made by shardwright bluegreen, run {run}"
-
-
-def _bring_to(green: Sequence[Shard], history: History, revision: str, limits: FanOutLimits, stop: StopRequest) -> None:
-    """Each in worker processes, by the user's own env.py; the ledger of rollouts has nothing of it."""
+def bring_to(green: Sequence[Shard], history: History, revision: str, limits: FanOutLimits, stop: StopRequest) -> None:
+    """Each is at `revision`, brought there in a worker process by the user's own env.py; the ledger of rollouts has
+    nothing of it. Raises GreenNotMade."""
     payload = {"location": history.location, "target": revision}
     jobs = [Job(shard, "shardwright.migration.apply:upgrade", payload) for shard in green]
     ended = run_all("bluegreen", [jobs], limits=limits, stop=stop, max_failures=None)
     _raise_if_any(
         [f"{each.job.shard.name}: {each.reply.reason or 'not tried'}" for each in ended if not each.succeeded]
     )
+
+
+def _mark(run: int) -> str:
+    return f"made by shardwright bluegreen, run {run}"
 
 
 def _unfit(history: History, reading: Reading, wanted: frozenset[str], revision: str) -> str | None:

@@ -23,8 +23,8 @@ _queries = load(__package__, "emptiness.sql")
 
 def require_empty(green: Sequence[Shard], tables: Collection[TableName], *, connections_per_host: int = 4) -> None:
     """Raises GreenNotEmpty where one of `tables` has a row on a shard; psycopg.Error. Changes nothing."""
-    filled = ask_each(green, lambda shard: _filled(shard, tables), connections_per_host=connections_per_host)
-    for name, found in filled.items():
+    of_shards = ask_each(green, lambda shard: _of_shard(shard, tables), connections_per_host=connections_per_host)
+    for name, found in of_shards.items():
         if found:
             raise errors.GreenNotEmpty(shard=name, tables=", ".join(map(str, found)))
 
@@ -42,13 +42,18 @@ def make_empty(
     others = [shard for shard in green if shard.name not in ours]
     require_empty(others, tables, connections_per_host=connections_per_host)
     chosen = [shard for shard in green if shard.name in ours]
-    ask_each(chosen, lambda shard: _delete(shard, tables), connections_per_host=connections_per_host)
+    ask_each(chosen, lambda shard: empty(shard, tables), connections_per_host=connections_per_host)
 
 
-def _filled(shard: Shard, tables: Collection[TableName]) -> list[TableName]:
+def filled(connection: psycopg.Connection[Any], tables: Collection[TableName]) -> list[TableName]:
+    """Those of `tables` that are there and have a row. Raises psycopg.Error."""
+    present = read_tables(connection).by_name
+    return [name for name in sorted(tables) if name in present and _has_rows(connection, name)]
+
+
+def _of_shard(shard: Shard, tables: Collection[TableName]) -> list[TableName]:
     with connect(shard.url, application_name=_NAME, settings=_SETTINGS) as connection:
-        present = read_tables(connection).by_name
-        return [name for name in sorted(tables) if name in present and _has_rows(connection, name)]
+        return filled(connection, tables)
 
 
 def _has_rows(connection: psycopg.Connection[Any], name: TableName) -> bool:
@@ -56,8 +61,9 @@ def _has_rows(connection: psycopg.Connection[Any], name: TableName) -> bool:
     return bool(row and row[0])
 
 
-def _delete(shard: Shard, tables: Collection[TableName]) -> None:
-    """As replica where that is granted, since tables that keep their rows may refer to these; else children first."""
+def empty(shard: Shard, tables: Collection[TableName]) -> None:
+    """None of `tables` has a row: as replica where that is granted, since tables that keep their rows may refer to
+    these; else children first. Raises psycopg.Error."""
     with connect(shard.url, application_name=_NAME, settings=_SETTINGS) as connection, connection.transaction():
         may = connection.execute(_queries["may_be_replica"]).fetchone()
         if may and may[0]:

@@ -23,6 +23,7 @@ import psycopg
 from psycopg import sql
 
 from shardwright import errors
+from shardwright.bluegreen.images import Images
 from shardwright.bluegreen.numbering import Given, Plan, Refusal, Room, Start, alike, deal, keep, unfit
 from shardwright.catalog.ask import ask_each
 from shardwright.move.preflight.finding import Finding
@@ -33,6 +34,7 @@ from shardwright.pg.sequences import of_no_column, read_lasts, read_sequences
 from shardwright.pg.tables import Table, TableName, Tables, read_tables
 from shardwright.shard import Shard
 from shardwright.transfer.graph import PlacedTable, with_partitions
+from shardwright.transfer.scope import key_columns
 
 Column: TypeAlias = tuple[TableName, str]
 Elsewhere: TypeAlias = Mapping[Column, Sequence[Column]]
@@ -42,6 +44,17 @@ _NAME = "shardwright bluegreen"
 _SETTINGS = {"lock_timeout": "2s", "statement_timeout": "5min"}
 _CEILINGS: Final = {"smallint": (1 << 15) - 1, "integer": (1 << 31) - 1, "bigint": (1 << 63) - 1}
 _CHECK: Final = "sequences"
+
+
+def numbers_from(images: Images) -> dict[Column, list[Column]]:
+    """The giving columns that the numbers of a receiving key come from, where they are not those of its own name."""
+    found: dict[Column, list[Column]] = {}
+    for image in images.tables:
+        if image.select is None:
+            continue
+        for place, column in enumerate(key_columns(image.table)):
+            found[image.name, column.name] = [(feed.table, feed.key[place]) for feed in image.feeds]
+    return found
 
 
 @dataclass(frozen=True)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 import psycopg
 
 from shardwright import errors
-from shardwright.bluegreen.loads import Load, read_loads
-from shardwright.bluegreen.placement import assign
-from shardwright.bluegreen.preflight import preflight
+from shardwright.bluegreen.loads import Load
+from shardwright.bluegreen.preflight.check import preflight
+from shardwright.bluegreen.preflight.estimate import Estimate, estimate
+from shardwright.bluegreen.preflight.ground import Ground, open_ground
 from shardwright.bluegreen.sets import NAME
+from shardwright.bluegreen.shape_checks import ONE_WAY
 from shardwright.bluegreen.steps import KIND
 from shardwright.bluegreen.store import Changes
 from shardwright.catalog import changes as catalog_changes
-from shardwright.catalog.ask import ask_each
 from shardwright.catalog.control import open_control, read_control
 from shardwright.catalog.placement import epochs
 from shardwright.catalog.store import record_shards
@@ -26,13 +27,8 @@ from shardwright.config import BlueGreenSection, FleetConfig
 from shardwright.migration.history import History
 from shardwright.migration.rollout import script_location
 from shardwright.move.preflight.finding import Finding
-from shardwright.move.way import asking
 from shardwright.pg.faults import explain
-from shardwright.pg.fingerprint import fingerprint
-from shardwright.pg.tables import read_tables
 from shardwright.runs.board import Board
-from shardwright.shard import Shard
-from shardwright.transfer.place import table_graph
 
 _MOST = 20  # of the errors in a refusal; `bluegreen plan` has all
 
@@ -62,6 +58,7 @@ class ChangePlan:
     loads: Mapping[str, Load]
     fingerprints: Mapping[str, str]
     findings: tuple[Finding, ...]
+    estimate: Estimate | None = None
 
     @property
     def lanes(self) -> tuple[tuple[str, str], ...]:
@@ -109,6 +106,7 @@ class ChangePlan:
             "bytes": self.bytes,
             "one_way": self.options.one_way,
             "findings": [each.as_dict() for each in self.findings],
+            "estimate": self.estimate.as_dict() if self.estimate else None,
         }  # fmt: skip
 
     def as_data(self, fleet: FleetConfig) -> dict[str, Any]:
@@ -129,32 +127,47 @@ class ChangePlan:
 
 
 def plan_change(fleet: FleetConfig, options: ChangeOptions) -> ChangePlan:
-    """What a change to the shards of [bluegreen] would do; changes nothing but scratch databases.
+    """What a change to the shards of [bluegreen] would do; changes nothing but scratch databases, which are gone then.
 
-    Raises BadValue where there is no [bluegreen], ChangeUnderWay, MovesUnderWay, NoTenants, GreenNotPlaced,
-    ShardsSilent, NoSuchRevision, SeveralHeads.
+    Raises BadValue where there is no [bluegreen], ChangeUnderWay, NoTenants, ShardsSilent, GreenNotMade where a green
+    server can't be asked, NoSuchRevision, SeveralHeads.
     """
     section = _section(fleet)
     require_tenants(fleet.config)
     with read_control(fleet.control, application_name=NAME) as control:
         if control is not None:
             catalog_changes.require_none_open(control, fleet.shard_set, "a new change")
-    blue, green = [each.name for each in fleet.shards], [each.name for each in fleet.green]
+    options = replace(options, one_way=options.one_way or ONE_WAY in options.allow)
     revision = _revision(fleet, section)
+    blue, green = [each.name for each in fleet.shards], [each.name for each in fleet.green]
     try:
-        loads, fingerprints = _look(fleet)
-        findings = preflight(fleet, revision, one_way=options.one_way, allow=options.allow)
+        with open_ground(fleet, revision, one_way=options.one_way, allow=options.allow) as ground:
+            findings = preflight(ground)
+            tenants, loads = _spread(ground)
+            return ChangePlan(
+                tuple(blue), tuple(green), revision, options,
+                hosts=tuple(sorted({shard.host for shard in fleet.every})),
+                tenants=tenants,
+                loads=loads,
+                fingerprints={side.name: side.fingerprint.digest for side in ground.blue},
+                findings=tuple(findings),
+                estimate=estimate(ground) if tenants else None,
+            )  # fmt: skip
     except psycopg.Error as error:
         reason = explain(error).reason
         raise errors.ShardsSilent(action="a change", shards=", ".join(blue), reason=reason) from error
-    return ChangePlan(
-        tuple(blue), tuple(green), revision, options,
-        hosts=tuple(sorted({shard.host for shard in fleet.every})),
-        tenants=assign(loads, blue, green, section.placement, section.pins),
-        loads=loads,
-        fingerprints=fingerprints,
-        findings=tuple(findings),
-    )  # fmt: skip
+
+
+def _spread(ground: Ground) -> tuple[Mapping[str, str], Mapping[str, Load]]:
+    """Where each tenant goes, and what he has; nothing where that can't be said, for a reason among the findings."""
+    try:
+        return ground.placed, ground.loads
+    except errors.GreenNotPlaced:
+        return {}, ground.loads
+    except psycopg.Error:
+        if ground.is_broken:
+            raise
+        return {}, {}
 
 
 def require_sound(plan: ChangePlan) -> None:
@@ -201,15 +214,3 @@ def _revision(fleet: FleetConfig, section: BlueGreenSection) -> str:
     """By its full id, since `head` may mean another one tomorrow."""
     found = History(script_location(fleet)).resolve(section.revision)
     return found[0] if len(found) == 1 else section.revision
-
-
-def _look(fleet: FleetConfig) -> tuple[dict[str, Load], dict[str, str]]:
-    def ask(shard: Shard) -> tuple[dict[str, Load], str]:
-        with asking(shard) as connection:
-            tables = read_tables(connection, fleet.config.fleet.version_table)
-            graph = table_graph(tables, require_tenants(fleet.config))
-            return read_loads(connection, graph, shard.name), fingerprint(connection).digest
-
-    answers = ask_each(fleet.shards, ask, connections_per_host=fleet.config.limits.connections_per_host)
-    loads = {tenant: load for found, _ in answers.values() for tenant, load in found.items()}
-    return loads, {name: digest for name, (_, digest) in answers.items()}

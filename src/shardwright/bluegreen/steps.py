@@ -21,7 +21,7 @@ from shardwright.bluegreen.follow import Conductor
 from shardwright.bluegreen.group import Group, NewTenants
 from shardwright.bluegreen.lanes import Lane, by_shard
 from shardwright.bluegreen.numbering import Room
-from shardwright.bluegreen.sequences import raise_home, raise_sequences
+from shardwright.bluegreen.sequences import numbers_from, raise_home, raise_sequences
 from shardwright.bluegreen.sets import NAME, Sets
 from shardwright.bluegreen.store import Changes
 from shardwright.catalog.control import open_control
@@ -37,7 +37,7 @@ from shardwright.runs.stopping import StopRequest
 from shardwright.runs.store import operator
 from shardwright.transfer import capture, everyone
 from shardwright.transfer.everyone import Tenant
-from shardwright.transfer.scope import MovedTable, key_columns
+from shardwright.transfer.scope import MovedTable
 from shardwright.transfer.sessions import write_silently
 from shardwright.transfer.shard_lock import shard_lock
 from shardwright.transfer.stream import Streamed
@@ -221,22 +221,7 @@ def _compare(sets: Sets, group: Group, lane: Lane) -> int:
 
 def _raise_sequences(sets: Sets) -> tuple[Room, ...]:
     tables = [sets.schemas.green[image.name] for image in sets.schemas.there.tables]
-    return raise_sequences(sets.blue, sets.green, tables, elsewhere=_elsewhere(sets.schemas.there))
-
-
-def _elsewhere(images: Any) -> dict[tuple[Any, str], list[tuple[Any, str]]]:
-    """Which columns of the giving side a receiving key's numbers come from, where the names differ."""
-    found: dict[tuple[Any, str], list[tuple[Any, str]]] = {}
-    for image in images.tables:
-        if image.select is None:
-            continue
-        for place, column in enumerate(_key(image.table)):
-            found[image.name, column] = [(feed.table, feed.key[place]) for feed in image.feeds]
-    return found
-
-
-def _key(table: Any) -> tuple[str, ...]:
-    return tuple(column.name for column in key_columns(table))
+    return raise_sequences(sets.blue, sets.green, tables, elsewhere=numbers_from(sets.schemas.there))
 
 
 # --- switch, keep, clean --------------------------------------------------------------------------
@@ -285,7 +270,7 @@ def _raise_home(sets: Sets) -> None:
     if back is None:
         return
     tables = [sets.schemas.blue[image.name] for image in back.tables]
-    raise_home(sets.green, sets.blue, tables, elsewhere=_elsewhere(back))
+    raise_home(sets.green, sets.blue, tables, elsewhere=numbers_from(back))
 
 
 def keep(context: StepContext) -> Result:

@@ -16,7 +16,7 @@ from shardwright.embedded import find_binaries
 from shardwright.errors import EmbeddedError
 from shardwright.pg import prepared
 from shardwright.pg.connect import connect
-from shardwright.pg.databases import MAINTENANCE, drop
+from shardwright.pg.databases import MAINTENANCE, Nature, drop, make_like
 from shardwright.pg.faults import explain
 from shardwright.pg.programs import ProgramFailed, run_on
 from shardwright.pg.queries import load
@@ -54,15 +54,21 @@ def scratch_copy(
 
 
 @contextmanager
-def scratch_database(server: DatabaseUrl, *, template: str = "template0") -> Iterator[DatabaseUrl]:
-    """An empty database, or a copy of `template`, on the server of `server`; gone afterwards. Raises NoScratch."""
+def scratch_database(
+    server: DatabaseUrl, *, template: str = "template0", like: Nature | None = None
+) -> Iterator[DatabaseUrl]:
+    """An empty database, made as `like` where given, or a copy of `template`, on the server of `server`; gone
+    afterwards. Raises NoScratch."""
     name = f"{_PREFIX}_{int(time.time())}_{secrets.token_hex(4)}"
     url = replace(server.with_database(name), driver=None)
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
     try:
         with connect(server.with_database(MAINTENANCE), application_name=_NAME) as admin:
             _drop_stale(admin, server)
-            admin.execute(statement)
+            if like is None:
+                admin.execute(statement)
+            else:
+                make_like(admin, sql.Identifier(name), like)
     except psycopg.Error as error:
         raise NoScratch(f"no scratch database on {server.address}: {explain(error).reason}") from error
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal, LiteralString
 
@@ -108,22 +109,36 @@ def create_like(url: DatabaseUrl, like: Nature, *, mark: str, application_name: 
     """The database of `url` is there; whether it was made by this call, as `like` and with `mark` as its comment.
 
     It comes by its name only once all of this is done, so that one that was made is known by its mark whatever was
-    killed. Owner and settings of roles that this server does not have are left out. Raises psycopg.Error.
+    killed. Raises psycopg.Error.
     """
     with connect(url.with_database(MAINTENANCE), application_name=application_name) as admin:
         if admin.execute(_queries["database"], {"database": url.database}).fetchone():
             return False
         unfinished = sql.Identifier(_unfinished(url))
-        roles = {name for (name,) in admin.execute(_queries["roles"])}
         admin.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(unfinished))
-        admin.execute(_create_like(unfinished, like if like.owner in roles else replace(like, owner=None)))
-        for role, setting in like.settings:
-            if role is None or role in roles:
-                admin.execute(_setting_again(unfinished, role, setting))
+        make_like(admin, unfinished, like)
         admin.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(unfinished, sql.Literal(mark)))
         final = sql.Identifier(url.database)
         admin.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(unfinished, final))
         return True
+
+
+def make_like(admin: psycopg.Connection[Any], name: sql.Identifier, like: Nature) -> None:
+    """A new database of that name, made as `like` was. Raises psycopg.Error.
+
+    Owner and settings of roles for which whoever makes it can't act, or which this server does not have, are left out.
+    """
+    roles = roles_of(admin)
+    admin.execute(_create_like(name, like if like.owner in roles else replace(like, owner=None)))
+    for role, setting in like.settings:
+        if role is None or role in roles:
+            with suppress(psycopg.errors.InsufficientPrivilege):
+                admin.execute(_setting_again(name, role, setting))
+
+
+def roles_of(admin: psycopg.Connection[Any]) -> set[str]:
+    """The roles of the server for which this session's can act, itself included. Raises psycopg.Error."""
+    return {role for (role,) in admin.execute(_queries["roles"])}
 
 
 def mark_of(url: DatabaseUrl, *, application_name: str) -> str | None:

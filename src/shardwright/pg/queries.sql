@@ -61,7 +61,8 @@ WHERE datname = %(database)s
 SELECT pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database WHERE datname = %(database)s
 
 -- name: roles
-SELECT rolname FROM pg_catalog.pg_roles
+-- Those for which whoever asks can act.
+SELECT rolname FROM pg_catalog.pg_roles WHERE pg_catalog.pg_has_role(oid, 'USAGE')
 
 -- name: database_settings
 SELECT CASE WHEN setrole <> 0 THEN pg_catalog.pg_get_userbyid(setrole)::text END AS role, setting

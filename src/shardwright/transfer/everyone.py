@@ -39,7 +39,7 @@ from shardwright.transfer.triggers import (
 from shardwright.transfer.whose import EVERYBODY, SCHEMA, tenants_of
 
 _queries = load(__package__, "everyone.sql")
-_AT_ONCE = 500  # objects in one transaction; each takes a place in the server's table of locks
+AT_ONCE = 500  # objects in one transaction; each takes a place in the server's table of locks
 _HINT = "shardwright bluegreen status   shows which change it is, and how far"
 
 
@@ -142,8 +142,8 @@ def add_tenants(
     Those it has already stay as they are. What `note` gives for a new one is done in the same transaction.
     """
     everyone = list(tenants)
-    for start in range(0, len(everyone), _AT_ONCE):
-        some = everyone[start : start + _AT_ONCE]
+    for start in range(0, len(everyone), AT_ONCE):
+        some = everyone[start : start + AT_ONCE]
         with connection.transaction():
             known = set(connection.execute(sql.SQL("SELECT tenant, blue, green FROM {}").format(tenants_of(number))))
             new = [each for each in some if (each.tenant, each.blue, each.green) not in known]

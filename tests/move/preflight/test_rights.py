@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from psycopg import sql
 
@@ -17,7 +19,7 @@ from two_shards import Shards
 NOTICE = """CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL\\; END'"""
 
 
-def mended(shards: Shards, check: Check) -> list[str]:
+def mended(shards: Shards, check: Check[Any]) -> list[str]:
     """What the check said; by its own cures it says nothing any more."""
     found = shards.find(check)
     assert found

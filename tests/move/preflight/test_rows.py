@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from shardwright.move.preflight import probe
@@ -21,7 +23,7 @@ USER_1 = "00000001-0000-0000-0000-000000000001"
 USER_2 = "00000002-0000-0000-0000-000000000001"
 
 
-def mended(shards: Shards, check: Check) -> Finding:
+def mended(shards: Shards, check: Check[Any]) -> Finding:
     """The only thing that the check finds; by its own cure it finds nothing any more."""
     finding = shards.find_one(check)
     shards.mend(finding)

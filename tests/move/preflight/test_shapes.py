@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from shardwright.move.preflight.declare import Check
 from shardwright.move.preflight.finding import Finding
 from shardwright.move.preflight.foreign_partitions import foreign_partitions
@@ -14,7 +16,7 @@ from shardwright.move.preflight.unvalidated import unvalidated
 from two_shards import Shards
 
 
-def mended(shards: Shards, check: Check) -> list[Finding]:
+def mended(shards: Shards, check: Check[Any]) -> list[Finding]:
     """What the check finds; by its own cures it finds nothing any more."""
     found = shards.find(check)
     for finding in found:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 import psycopg
 
@@ -46,8 +46,19 @@ from shardwright.move.preflight.unvalidated import unvalidated
 from shardwright.move.preflight.writable import writable
 from shardwright.pg.faults import explain
 
+
+class Breakable(Protocol):
+    """What checks look at, through sessions that may be lost."""
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether nothing more can be asked."""
+
+
+B = TypeVar("B", bound=Breakable)
+
 # What is cheap and stands in the way of the rest comes first; those that read rows come last.
-CHECKS: Final[tuple[Check, ...]] = (
+CHECKS: Final[tuple[Check[Ground], ...]] = (
     same_database,
     server_version,
     pooler,
@@ -90,8 +101,13 @@ def preflight(ground: Ground, allow: Collection[str] = ()) -> list[Finding]:
     `allow` names findings that are to be warnings instead of errors, by their `allow`. A check that a database error
     breaks off is an error itself, and the others go on.
     """
+    return found_by(CHECKS, ground, allow)
+
+
+def found_by(checks: Iterable[Check[B]], ground: B, allow: Collection[str] = ()) -> list[Finding]:
+    """What these checks find, errors first; as `preflight`."""
     found: list[Finding] = []
-    for check in CHECKS:
+    for check in checks:
         latest = list(_carried_out(check, ground))
         found += latest
         if ground.is_broken or (check.is_decisive and any(each.severity == "error" for each in latest)):
@@ -99,7 +115,7 @@ def preflight(ground: Ground, allow: Collection[str] = ()) -> list[Finding]:
     return sorted((_allowed(each, allow) for each in found), key=lambda each: SEVERITIES.index(each.severity))
 
 
-def _carried_out(check: Check, ground: Ground) -> Iterator[Finding]:
+def _carried_out(check: Check[B], ground: B) -> Iterator[Finding]:
     try:
         yield from check.find(ground)
     except psycopg.Error as error:

@@ -13,7 +13,7 @@ from psycopg import sql
 from shardwright.move.preflight import probe
 from shardwright.move.preflight.declare import check
 from shardwright.move.preflight.finding import Finding
-from shardwright.move.preflight.ground import Ground
+from shardwright.move.preflight.ground import Ground, Side
 from shardwright.move.preflight.probe import printed
 from shardwright.move.preflight.said import NAMED
 from shardwright.pg.queries import load
@@ -25,7 +25,7 @@ _EQUAL: Final = "OPERATOR(pg_catalog.=)"
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """One column or expression of a constraint, all as the server prints them."""
 
     expression: str
@@ -35,7 +35,7 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class _Constraint:
+class Constraint:
     """What forbids two rows of one table."""
 
     table: TableName
@@ -43,7 +43,7 @@ class _Constraint:
     is_primary: bool
     nulls_are_equal: bool
     predicate: str | None
-    parts: tuple[_Part, ...]
+    parts: tuple[Part, ...]
 
 
 @check("error", cure="other values on one of the two shards; for ids: sequences that never meet, or UUIDs")
@@ -54,19 +54,20 @@ def collisions(ground: Ground) -> Iterator[Finding]:
     such value of the tenant is looked for there, in batches, until some examples are found.
     """
     for placed in ground.tables:
-        for constraint in _constraints(ground, placed):
-            if not _is_within_tenant(placed, constraint):
+        for constraint in constraints(ground.source_side, placed):
+            if not is_within_tenant(placed, constraint):
                 yield from _collide(ground, constraint)
 
 
-def _constraints(ground: Ground, placed: PlacedTable) -> Iterator[_Constraint]:
-    rows = ground.source_side.ask_of(list(with_partitions(placed)), _queries["exclusive_constraints"])
+def constraints(side: Side, placed: PlacedTable) -> Iterator[Constraint]:
+    """Everything that forbids two rows of the table, or of one of its partitions."""
+    rows = side.ask_of(list(with_partitions(placed)), _queries["exclusive_constraints"])
     for schema, table, name, is_primary, nulls_are_equal, predicate, parts in rows:
-        texts = tuple(_Part(*part) for part in parts)
-        yield _Constraint(TableName(schema, table), name, is_primary, nulls_are_equal, predicate, texts)
+        texts = tuple(Part(*part) for part in parts)
+        yield Constraint(TableName(schema, table), name, is_primary, nulls_are_equal, predicate, texts)
 
 
-def _is_within_tenant(placed: PlacedTable, constraint: _Constraint) -> bool:
+def is_within_tenant(placed: PlacedTable, constraint: Constraint) -> bool:
     """Whether rows of two tenants never collide: the tenant is part of it, or the row that belongs to the tenant."""
     columns = {part.column for part in constraint.parts if part.operator == _EQUAL}
     if placed.way.key is not None:
@@ -74,14 +75,14 @@ def _is_within_tenant(placed: PlacedTable, constraint: _Constraint) -> bool:
     return placed.way.is_whole and set(placed.way.steps[0].columns) <= columns
 
 
-def _collide(ground: Ground, constraint: _Constraint) -> Iterator[Finding]:
+def _collide(ground: Ground, constraint: Constraint) -> Iterator[Finding]:
     with closing(probe.found(ground, _values(ground, constraint), _is_taken(ground, constraint))) as found:
         examples = list(islice(found, NAMED + 1))
     if examples:
         yield _told(ground, constraint, examples)
 
 
-def _values(ground: Ground, constraint: _Constraint) -> sql.Composed:
+def _values(ground: Ground, constraint: Constraint) -> sql.Composed:
     texts = sql.SQL(", ").join(sql.SQL("({})::text").format(printed(part.expression)) for part in constraint.parts)
     wanted = [ground.is_of_tenant(constraint.table)]
     if constraint.predicate is not None:
@@ -92,7 +93,7 @@ def _values(ground: Ground, constraint: _Constraint) -> sql.Composed:
     return sql.SQL("SELECT {} FROM {} AS r WHERE {}").format(texts, source, sql.SQL(" AND ").join(wanted))
 
 
-def _is_taken(ground: Ground, constraint: _Constraint) -> sql.Composed:
+def _is_taken(ground: Ground, constraint: Constraint) -> sql.Composed:
     alike = [_alike(part, place, constraint.nulls_are_equal) for place, part in enumerate(constraint.parts)]
     if constraint.predicate is not None:
         alike.append(sql.SQL("({})").format(printed(constraint.predicate)))
@@ -101,7 +102,7 @@ def _is_taken(ground: Ground, constraint: _Constraint) -> sql.Composed:
     return sql.SQL("EXISTS (SELECT FROM {} AS r WHERE {})").format(source, sql.SQL(" AND ").join(alike))
 
 
-def _alike(part: _Part, place: int, nulls_are_equal: bool) -> sql.Composed:
+def _alike(part: Part, place: int, nulls_are_equal: bool) -> sql.Composed:
     own, given = printed(part.expression), sql.SQL("{}::{}").format(probe.value(place), printed(part.type))
     alike = sql.SQL("({}) {} {}").format(own, printed(part.operator), given)
     if not nulls_are_equal:
@@ -109,7 +110,7 @@ def _alike(part: _Part, place: int, nulls_are_equal: bool) -> sql.Composed:
     return sql.SQL("({} OR ({}) IS NULL AND {} IS NULL)").format(alike, own, probe.value(place))
 
 
-def _told(ground: Ground, constraint: _Constraint, found: list[probe.Values]) -> Finding:
+def _told(ground: Ground, constraint: Constraint, found: list[probe.Values]) -> Finding:
     shown = ground.source_side.shown(constraint.table)
     what = ", ".join(part.expression.partition(" COLLATE ")[0] for part in constraint.parts)
     told = [" / ".join("null" if each is None else each for each in values) for values in found]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from shardwright.move.preflight.declare import check
 from shardwright.move.preflight.finding import Finding
-from shardwright.move.preflight.ground import Ground
+from shardwright.move.preflight.ground import Shards
 from shardwright.move.preflight.said import quoted
 from shardwright.pg.queries import load
 
@@ -14,7 +14,7 @@ _queries = load(__package__)
 
 
 @check("error", cure="GRANT CREATE, TEMPORARY ON DATABASE … TO the mover's role")
-def database_rights(ground: Ground) -> Iterator[Finding]:
+def database_rights(ground: Shards) -> Iterator[Finding]:
     """A move makes the schema `shardwright` on both shards, and temporary tables: lists of keys."""
     for side in ground.sides:
         database, may_create, may_temp, owns_ours = side.one(_queries["database_rights"])

@@ -5,22 +5,21 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Generic, TypeVar
 
 from shardwright.move.preflight.finding import Finding, Severity
-from shardwright.move.preflight.ground import Ground
 
-Find: TypeAlias = Callable[[Ground], Iterator[Finding]]
+G_contra = TypeVar("G_contra", contravariant=True)  # what is looked at
 
 
 @dataclass(frozen=True)
-class Check:
+class Check(Generic[G_contra]):
     """One check. Where a decisive one finds an error, those after it would only find the same again."""
 
     name: str
     severities: tuple[Severity, ...]
     cure: str
-    find: Find
+    find: Callable[[G_contra], Iterator[Finding]]
     is_decisive: bool = False
 
     @property
@@ -29,11 +28,11 @@ class Check:
         return inspect.getdoc(self.find) or ""
 
     def error(self, fact: str, cure: str = "", *, shard: str | None = None, allow: str | None = None) -> Finding:
-        """What stops the move."""
+        """What stops it."""
         return Finding("error", self.name, fact, cure, shard, allow)
 
     def warning(self, fact: str, cure: str = "", *, shard: str | None = None) -> Finding:
-        """What may make the move slow, or break it off."""
+        """What may make it slow, or break it off."""
         return Finding("warning", self.name, fact, cure, shard)
 
     def note(self, fact: str, cure: str = "", *, shard: str | None = None) -> Finding:
@@ -41,6 +40,8 @@ class Check:
         return Finding("note", self.name, fact, cure, shard)
 
 
-def check(*severities: Severity, cure: str, is_decisive: bool = False) -> Callable[[Find], Check]:
+def check(
+    *severities: Severity, cure: str, is_decisive: bool = False
+) -> Callable[[Callable[[G_contra], Iterator[Finding]]], Check[G_contra]]:
     """Makes a check of a function, named as it is; its docstring says why the check is made, `cure` what mends."""
     return lambda find: Check(find.__name__.replace("_", "-"), severities, cure, find, is_decisive)

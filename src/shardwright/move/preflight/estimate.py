@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -68,11 +68,23 @@ def estimate(ground: Ground) -> Estimate:
     """
     tables = tuple(_of_table(ground, placed) for placed in ground.tables)
     rows, size = sum(each.rows for each in tables), sum(each.bytes for each in tables)
+    return Estimate(tables, seconds_for(rows, size), write_gap(ground.sides))
+
+
+def seconds_for(rows: int, size: int) -> tuple[float, float]:
+    """How long it takes to copy so much and compare it, on fast servers and on slow ones."""
     slow, fast = (
         max(rows / per_row, size / per_byte) for per_row, per_byte in zip(_ROWS_A_SECOND, _BYTES_A_SECOND, strict=True)
     )
-    gap = _GAP + sum(map(_round_trip, ground.sides)) * _ROUND_TRIPS
-    return Estimate(tables, (fast + _STEPS[0], slow + _STEPS[1]), gap)
+    return fast + _STEPS[0], slow + _STEPS[1]
+
+
+def write_gap(sides: Sequence[Side]) -> float:
+    """For how many seconds a tenant that writes little can't write, by the round trips to both.
+
+    Raises psycopg.Error.
+    """
+    return _GAP + sum(map(_round_trip, sides)) * _ROUND_TRIPS
 
 
 def _of_table(ground: Ground, placed: PlacedTable) -> TableEstimate:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import psycopg
 from psycopg import sql
 
 from shardwright import errors
-from shardwright.config import FleetConfig
+from shardwright.config import FleetConfig, LimitsSection
+from shardwright.dsn import DatabaseUrl
 from shardwright.pg.connect import connect, milliseconds
 from shardwright.pg.fingerprint import Fingerprint, fingerprint
 from shardwright.pg.queries import load
@@ -62,8 +63,8 @@ class Side:
         return fingerprint(self.connection)
 
     @cached_property
-    def tables_of_tenants(self) -> tuple[Table, ...]:
-        """The tables whose rows belong to tenants, with their partitions."""
+    def carried(self) -> tuple[Table, ...]:
+        """The tables whose rows are carried to the other side: those of tenants, with their partitions."""
         return tuple(table for each in self.graph.tables if each.is_of_tenants for table in with_partitions(each))
 
     def ask(self, query: Query, values: Any = None) -> list[tuple[Any, ...]]:
@@ -88,6 +89,22 @@ class Side:
     def shown(self, name: TableName) -> str:
         """The table's name as people write it."""
         return self.graph.catalog.shown(name)
+
+
+class Shards(Protocol):
+    """What checks look at that ask of every shard by itself, whatever is about to be carried between them."""
+
+    @property
+    def sides(self) -> Sequence[Side]:
+        """All of them, those that rows come from first."""
+
+    @property
+    def giving(self) -> Sequence[Side]:
+        """Those that rows come from."""
+
+    @property
+    def tables(self) -> Sequence[PlacedTable]:
+        """What is carried."""
 
 
 @dataclass
@@ -121,6 +138,11 @@ class Ground:
     def sides(self) -> tuple[Side, Side]:
         """Source and target."""
         return self.source_side, self.target_side
+
+    @property
+    def giving(self) -> tuple[Side]:
+        """The source."""
+        return (self.source_side,)
 
     @cached_property
     def tables(self) -> tuple[PlacedTable, ...]:
@@ -162,15 +184,19 @@ def open_ground(
     section = fleet.config.tenants
     if section is None:
         raise errors.NoTenants(file=str(fleet.config.file), key="tenants")
-    timeout = f"{milliseconds(fleet.config.limits.statement_timeout)}ms"
-    settings = _SPELLING | {"lock_timeout": "2s", "statement_timeout": timeout}
     with ExitStack() as stack:
         on_source, on_target = (
-            stack.enter_context(connect(shard.url, application_name="shardwright preflight", settings=settings))
-            for shard in (source, target)
+            stack.enter_context(looking(shard.url, fleet.config.limits)) for shard in (source, target)
         )
         version_table = fleet.config.fleet.version_table
         graph, target_graph = (
             table_graph(read_tables(each, version_table), section) for each in (on_source, on_target)
         )
         yield Ground(fleet, tenant, source, target, on_source, on_target, graph, target_graph, offline)
+
+
+def looking(url: DatabaseUrl, limits: LimitsSection) -> AbstractContextManager[psycopg.Connection[Any]]:
+    """A session in autocommit that spells values as every other does, and is not in anybody's way for long."""
+    timeout = f"{milliseconds(limits.statement_timeout)}ms"
+    settings = _SPELLING | {"lock_timeout": "2s", "statement_timeout": timeout}
+    return connect(url, application_name="shardwright preflight", settings=settings)

@@ -30,13 +30,13 @@ def keys(ground: Ground) -> Iterator[Finding]:
         rows = counted(count, "row", SMALL)
         if ground.offline or count <= SMALL:
             fact = f"{shown} has no primary key: {rows} of the tenant are copied while it can't write"
-            yield keys.note(fact, _cure(placed.table))
+            yield keys.note(fact, proposed_key(placed.table))
         else:
             fact = f"{shown} has no primary key and {rows} of the tenant, too many to copy while it can't write"
-            yield keys.error(fact, _cure(placed.table))
+            yield keys.error(fact, proposed_key(placed.table))
 
 
-def _cure(table: Table) -> str:
+def proposed_key(table: Table) -> str:
     """A key that is there already but for NOT NULL, else one more column."""
     altered = f"ALTER TABLE {table.name.identifier.as_string()}"
     for key in table.uniques:

@@ -8,7 +8,7 @@ from typing import Final
 
 from shardwright.move.preflight.declare import check
 from shardwright.move.preflight.finding import Finding
-from shardwright.move.preflight.ground import Ground
+from shardwright.move.preflight.ground import Shards
 from shardwright.move.preflight.said import quoted, script
 from shardwright.pg.tables import Column
 
@@ -16,7 +16,7 @@ _NUMBERS_OF_LARGE_OBJECTS: Final = re.compile(r'^(?:oid|(?:.*\.)?"?lo"?)$')
 
 
 @check("error", cure="bytea columns, by a revision for every shard; or `--allow large-objects`")
-def large_objects(ground: Ground) -> Iterator[Finding]:
+def large_objects(ground: Shards) -> Iterator[Finding]:
     """A column of type `oid` or `lo` holds the number of a large object, which lies elsewhere and does not move.
 
     On the target the number means another large object, or none. Allow it where such columns hold other numbers.
@@ -24,7 +24,7 @@ def large_objects(ground: Ground) -> Iterator[Finding]:
     for placed in ground.tables:
         found = [column for column in placed.table.columns if _NUMBERS_OF_LARGE_OBJECTS.match(column.type)]
         if found:
-            shown = ground.source_side.shown(placed.table.name)
+            shown = ground.giving[0].shown(placed.table.name)
             names = " and ".join(f"{shown}.{column.name} ({column.type})" for column in found)
             cure = script(_as_bytes(placed.table.name.identifier.as_string(), column) for column in found)
             yield large_objects.error(f"{names} can hold large objects, which do not move", cure, allow="large-objects")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from shardwright.move.preflight.declare import check
 from shardwright.move.preflight.finding import Finding
-from shardwright.move.preflight.ground import Ground
+from shardwright.move.preflight.ground import Shards
 from shardwright.pg.queries import load
 
 _queries = load(__package__)
@@ -14,7 +14,7 @@ LONG = 60.0  # seconds
 
 
 @check("warning", cure="wait for it, or SELECT pg_terminate_backend(…)")
-def long_transactions(ground: Ground) -> Iterator[Finding]:
+def long_transactions(ground: Shards) -> Iterator[Finding]:
     """A transaction that is older than a minute may hold locks on the tables, and the move's triggers wait for it.
 
     Those of other roles are only seen by members of `pg_read_all_stats`.

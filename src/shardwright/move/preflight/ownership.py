@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from shardwright.move.preflight.declare import check
 from shardwright.move.preflight.finding import Finding
-from shardwright.move.preflight.ground import Ground, Side
+from shardwright.move.preflight.ground import Shards, Side
 from shardwright.move.preflight.said import listed, quoted, script
 from shardwright.pg.queries import load
 from shardwright.pg.tables import TableName
@@ -15,13 +15,13 @@ _queries = load(__package__)
 
 
 @check("error", cure="GRANT the owner's role TO the mover's role; where that is a superuser: ALTER TABLE … OWNER TO")
-def ownership(ground: Ground) -> Iterator[Finding]:
+def ownership(ground: Shards) -> Iterator[Finding]:
     """A move makes triggers on every table of tenants, on both shards, which fire whatever a writer's settings are.
 
     Only a table's owner, or a member of the owner's role, may make such triggers (`ENABLE ALWAYS`).
     """
     for side in ground.sides:
-        found = side.ask_of(side.tables_of_tenants, _queries["owners"])
+        found = side.ask_of(side.carried, _queries["owners"])
         if found:
             names = listed(side.shown(TableName(schema, name)) for schema, name, _, _ in found)
             fact = f"role {side.role} does not own {names} of {side.name}"

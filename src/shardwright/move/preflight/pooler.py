@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 from shardwright.move.preflight.declare import check
 from shardwright.move.preflight.finding import Finding
-from shardwright.move.preflight.ground import Ground, Side
+from shardwright.move.preflight.ground import Shards, Side
 from shardwright.pg.queries import load
 
 _queries = load(__package__)
 
 
 @check("error", cure="let the shard's URL name the PostgreSQL server itself")
-def pooler(ground: Ground) -> Iterator[Finding]:
+def pooler(ground: Shards) -> Iterator[Finding]:
     """Session locks and settings do not survive PgBouncer's transaction pooling, and the fence is made of them."""
     for side in ground.sides:
         if not _is_one_session(side):

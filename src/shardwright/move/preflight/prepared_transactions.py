@@ -8,7 +8,7 @@ from psycopg import sql
 
 from shardwright.move.preflight.declare import check
 from shardwright.move.preflight.finding import Finding
-from shardwright.move.preflight.ground import Ground
+from shardwright.move.preflight.ground import Shards
 from shardwright.pg.queries import load
 
 _queries = load(__package__)
@@ -16,7 +16,7 @@ FORGOTTEN = 300  # seconds
 
 
 @check("error", "warning", cure="COMMIT PREPARED … or ROLLBACK PREPARED …")
-def prepared_transactions(ground: Ground) -> Iterator[Finding]:
+def prepared_transactions(ground: Shards) -> Iterator[Finding]:
     """A prepared transaction keeps its locks, and the tenant's fence waits for it, until somebody decides.
 
     One of less than five minutes is a warning.

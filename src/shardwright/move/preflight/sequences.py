@@ -59,7 +59,7 @@ def sequences(ground: Ground) -> Iterator[Finding]:
 
 
 def _numbered(ground: Ground) -> Iterator[_Numbered]:
-    own, theirs = (read_sequences(side.connection, side.tables_of_tenants) for side in ground.sides)
+    own, theirs = (read_sequences(side.connection, side.carried) for side in ground.sides)
     for (table, column), source in own.items():
         placed = ground.graph[table]
         target = theirs.get((table, column))

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from shardwright.catalog.check import OLDEST_SERVER
 from shardwright.move.preflight.declare import check
 from shardwright.move.preflight.finding import Finding
-from shardwright.move.preflight.ground import Ground
+from shardwright.move.preflight.ground import Shards
 from shardwright.pg.queries import load
 
 _queries = load(__package__)
 
 
 @check("error", cure="upgrade the server")
-def server_version(ground: Ground) -> Iterator[Finding]:
+def server_version(ground: Shards) -> Iterator[Finding]:
     """Moves need PostgreSQL 15: what they ask of the catalogs, and rights on single settings, are not in older ones."""
     for side in ground.sides:
         number, version, _ = side.one(_queries["server"])

@@ -23,14 +23,14 @@ def table_rights(ground: Ground) -> Iterator[Finding]:
     rows refer to any that are not on the target, and what refers to the tenant's rows.
     """
     for side in ground.sides:
-        yield from _missing(side, side.tables_of_tenants, ["SELECT", "INSERT", "DELETE"])
-        yield from _missing(side, list(_looked_at(side)), ["SELECT"])
+        yield from missing(side, side.carried, ["SELECT", "INSERT", "DELETE"])
+        yield from missing(side, list(_looked_at(side)), ["SELECT"])
 
 
 def _looked_at(side: Side) -> Iterator[Table]:
     """The shared tables, and the ignored ones that foreign keys tie to tables of tenants."""
-    own = {table.name for table in side.tables_of_tenants}
-    referred = {key.table for table in side.tables_of_tenants for key in table.foreign_keys}
+    own = {table.name for table in side.carried}
+    referred = {key.table for table in side.carried for key in table.foreign_keys}
     for placed in side.graph.tables:
         tables = list(with_partitions(placed))
         names = {table.name for table in tables}
@@ -39,7 +39,8 @@ def _looked_at(side: Side) -> Iterator[Table]:
             yield from tables
 
 
-def _missing(side: Side, tables: Sequence[Table], wishes: list[str]) -> Iterator[Finding]:
+def missing(side: Side, tables: Sequence[Table], wishes: list[str]) -> Iterator[Finding]:
+    """What the role may not do with these tables, of what it needs."""
     found = side.ask_of(tables, _queries["missing_rights"], wishes=wishes)
     if not found:
         return

@@ -29,18 +29,19 @@ def triggers(ground: Ground) -> Iterator[Finding]:
     """
     for side in ground.sides:
         events = _DELETE if side is ground.source_side else _INSERT_OR_DELETE
-        found = side.ask_of(side.tables_of_tenants, _queries["triggers"], events=events)
+        found = side.ask_of(side.carried, _queries["triggers"], events=events)
         if side.one(_queries["may_be_replica"])[0]:
-            yield from _fires_for_replicas(side, found)
+            yield from fires_for_replicas(side, found)
         else:
             yield from _without_the_right(ground, side, found)
 
 
-def _fires_for_replicas(side: Side, found: list[tuple[str, str, str, bool, bool]]) -> Iterator[Finding]:
+def fires_for_replicas(side: Side, found: list[tuple[str, str, str, bool, bool]]) -> Iterator[Finding]:
+    """The triggers that no role of a session holds back."""
     for schema, table, name, is_for_replicas, _ in found:
         if is_for_replicas:
             shown = side.shown(TableName(schema, table))
-            fact = f"trigger {name} of {shown} on {side.name} fires for replicas too: also for each row of the move"
+            fact = f"trigger {name} of {shown} on {side.name} fires for replicas too: also for each row that is brought"
             cure = f"ALTER TABLE {quoted(schema, table)} ENABLE TRIGGER {quoted(name)}"
             yield triggers.warning(fact, cure, shard=side.name)
 

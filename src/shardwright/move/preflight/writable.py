@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from shardwright.move.preflight.declare import check
 from shardwright.move.preflight.finding import Finding
-from shardwright.move.preflight.ground import Ground, Side
+from shardwright.move.preflight.ground import Shards, Side
 from shardwright.move.preflight.said import quoted
 from shardwright.pg.queries import load
 
@@ -14,7 +14,7 @@ _queries = load(__package__)
 
 
 @check("error", cure="point the URL at the primary, or reset `default_transaction_read_only`")
-def writable(ground: Ground) -> Iterator[Finding]:
+def writable(ground: Shards) -> Iterator[Finding]:
     """A standby, or a shard where `default_transaction_read_only` is on, takes neither triggers nor rows."""
     for side in ground.sides:
         in_recovery, is_read_only, made_by = side.one(_queries["read_only"])

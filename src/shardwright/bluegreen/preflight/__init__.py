@@ -1,0 +1,1 @@
+"""Every reason why a change could fail, found before anything is touched."""
