@@ -28,7 +28,7 @@ from shardwright.cli.commands.move import (
 )
 from shardwright.cli.commands.runs import tell_detached
 from shardwright.cli.screen import Screen
-from shardwright.cli.words import counted, event_line, identifier, size
+from shardwright.cli.words import counted, event_line, identifier, size, span
 from shardwright.runs.stopping import LetGoRequest, stop_on_signals
 
 if TYPE_CHECKING:
@@ -397,10 +397,14 @@ def _tell_plan(screen: Screen, found: ChangePlan) -> int:
     for lane in found.as_dict()["lanes"]:
         screen.line(f"  {lane['blue']} → {lane['green']}: {counted(lane['tenants'], 'tenant')}")
     back = "no way back" if found.options.one_way else "with a way back"
-    screen.line(
-        f"{counted(len(found.tenants), 'tenant')}, about {counted(found.rows, 'row')}, {size(found.bytes)}; {back}",
-        important=True,
-    )
+    screen.line(f"{counted(len(found.tenants), 'tenant')}, about {found.rows:,} rows, {size(found.bytes)}; {back}")
+    if estimate := found.estimate:
+        early, late = estimate.seconds
+        screen.line(
+            f"{span(early)} to {span(late)} until green is in step; write gap of a tenant about "
+            f"{estimate.write_gap * 1000:.0f} ms",
+            important=True,
+        )
     return 2 if found.errors else 0
 
 
