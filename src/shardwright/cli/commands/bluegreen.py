@@ -13,7 +13,7 @@ import typer
 
 from shardwright import errors
 from shardwright.cli.app import app, command
-from shardwright.cli.changes import FEW, tell_change, tenant_lines
+from shardwright.cli.changes import FEW, tell_change, tell_rewriting, tenant_lines
 from shardwright.cli.commands.move import (
     Allow,
     Keep,
@@ -270,7 +270,7 @@ def finish(
         **found.as_dict(),
         "archived": [{"shard": each.shard, "file": str(each.file), "bytes": each.size} for each in archived],
         "dropped": dropped,
-        "configuration": after.as_dict(),
+        "configuration": after.as_dict() if after else None,
     })  # fmt: skip
     tell_change(screen, found)
     if not drop:
@@ -280,9 +280,7 @@ def finish(
         screen.line(f"✓ {each.shard}: archived in {each.file} ({size(each.size)})", style="green", important=True)
     for name in dropped:
         screen.line(f"✓ {name}: its database is dropped", important=True)
-    screen.line(f"write this into {fleet.config.file}, in place of {', '.join(f'[{name}]' for name in after.goes)}:")
-    for line in after.comes.splitlines():
-        screen.line(f"  {line}" if line else "")
+    tell_rewriting(screen, fleet.config.file, after)
     return 0
 
 
@@ -297,7 +295,11 @@ def status(
     """Show how far the change is, how far each side is behind, who carries it, and whether there is a way back."""
     fleet = screen.fleet()
     if tenant is None:
-        return _show(screen, fleet.bluegreen_status())
+        change = fleet.bluegreen_status()
+        _show(screen, change)
+        if change.change.phase == "done":
+            tell_rewriting(screen, fleet.config.file, fleet.after_bluegreen())
+        return 0
     found = fleet.bluegreen_tenant(tenant)
     screen.document(found.as_dict())
     for line in tenant_lines(found):
