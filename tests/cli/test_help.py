@@ -20,7 +20,9 @@ def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
 
 
 EVERYTHING = dict(walk(typer.main.get_command(app)))
-ACTING = {words: each for words, each in EVERYTHING.items() if words and words not in {("dev",), ("move",), ("bluegreen",)}}
+ACTING = {
+    words: each for words, each in EVERYTHING.items() if words and words not in {("dev",), ("move",), ("bluegreen",)}
+}
 CHANGING = {
     *("init", "dev up", "dev down", "dev reset", "shards add"),
     *("migrate", "rollback", "reset", "seed"),
