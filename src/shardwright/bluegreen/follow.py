@@ -32,6 +32,7 @@ _IDLE = 0.05
 _AWAY = 1.0
 _TELL_EVERY = 1.0
 _LOOK_EVERY = 0.3
+_LOOK_FOR_PLACED_EVERY = 5.0
 _PAUSES = (0.2, 0.5, 1.0, 2.0)
 _SHOWN = 5
 
@@ -69,26 +70,21 @@ class Follower:
             group.take_over()
             group.settle(self._sets.tenants(self.lanes))
             self._switching = Switching(group, self._sets.control, self._sets.write_gap)
-            self._prove_the_unproven()
+            self._prove_again()
             for shard in group.shards:
                 self._adopt(group, shard, group.unknown(shard))
-            told = 0.0
+            told = looked = 0.0
             while True:
                 self.context.raise_if_stopped()
                 is_busy = self._once(group)
                 if time.monotonic() - told > _TELL_EVERY:
                     self._tell(group)
                     told = time.monotonic()
+                if time.monotonic() - looked > _LOOK_FOR_PLACED_EVERY:
+                    self._look_for_placed(group)
+                    looked = time.monotonic()
                 if not is_busy:
                     self.context.rest(_IDLE)
-
-    def _prove_the_unproven(self) -> None:
-        """Whoever died after a switch had no time for it; before anything is brought back, or the evidence is gone."""
-        with self._sets.control() as changes:
-            found = changes.tenants(self.context.run, [lane.pair for lane in self.lanes])
-        for each in found:
-            if each.switched_at is not None and each.certificate is None:
-                self._keep(as_tenant(each), each.at_green, self._switching.prove_again(as_tenant(each)))
 
     def _once(self, group: Group) -> bool:
         try:
@@ -115,8 +111,8 @@ class Follower:
         try:
             if job.tenant.tenant == EVERYBODY:
                 self._switching.switch_everybody(to_green=job.to_green)
-            else:
-                self._keep(job.tenant, job.to_green, self._switching.switch(job.tenant, to_green=job.to_green))
+            elif not self._is_there(job):
+                self._keep(job, self._switching.switch(job.tenant, to_green=job.to_green))
         except NewTenants as new:
             self._adopt(group, new.shard, new.tenants)
             self._jobs.appendleft(job)
@@ -127,6 +123,10 @@ class Follower:
             self._again(job, str(error))
         else:
             job.is_done = True
+
+    def _is_there(self, job: Job) -> bool:
+        with self._sets.control() as changes:
+            return changes.tenant(self.context.run, job.tenant.tenant).at_green == job.to_green
 
     def _again(self, job: Job, reason: str) -> None:
         if reason != job.told:
@@ -146,31 +146,63 @@ class Follower:
             "differences": [str(each) for each in found.differences],
         }
         with self._sets.control() as changes:
-            changes.note_switch(self.context.run, tenant.tenant, write_gap=done.as_write_gap(), certificate=certificate)
+            changes.note_switch(
+                self.context.run, job.tenant.tenant, write_gap=done.as_write_gap(), certificate=certificate
+            )
         gap = done.as_write_gap()["gap_ms"]
         self.context.tell(
-            f"{tenant.tenant} is on {tenant.green if to_green else tenant.blue}; write gap "
+            f"{job.tenant.tenant} is on {job.tenant.green if job.to_green else job.tenant.blue}; write gap "
             + ("not measured" if gap is None else f"{gap} ms")
         )
         if not found.is_equal:
             told = "\n".join(map(str, found.differences[:_SHOWN]))
             raise errors.RowsDiffer(run=self.context.run, differences=told)
 
+    def _prove_again(self) -> None:
+        """Whoever died after a switch may have left it without its proof. Before anything is brought back."""
+        with self._sets.control() as changes:
+            found = changes.tenants(self.context.run, [lane.pair for lane in self.lanes])
+        for each in found:
+            if each.switched_at is not None and each.certificate is None:
+                job = Job(as_tenant(each), each.at_green)
+                self._keep(job, self._switching.prove(job.tenant, each.epoch, to_green=each.at_green))
+
+    def _look_for_placed(self, group: Group) -> None:
+        """Tenants that the directory has on the side that everybody has left, though they have no row there: they
+        could not be written anywhere."""
+        with self._sets.control() as changes:
+            placed = {shard: changes.placed(shard) for shard in self._left_by_everybody(changes)}
+            known = {each.tenant for each in changes.tenants(self.context.run)} if any(placed.values()) else set()
+        for shard, tenants in placed.items():
+            self._adopt(group, shard, sorted(tenants - known))
+
+    def _left_by_everybody(self, changes: Changes) -> set[str]:
+        """The shards that take no new tenants any more."""
+        pairs = {lane.pair for lane in self.lanes}
+        lanes = [each for each in changes.lanes(self.context.run) if (each.blue, each.green) in pairs]
+        return {each.blue if each.everybody_at_green else each.green for each in lanes}
+
     def _adopt(self, group: Group, shard: str, tenants: Sequence[str]) -> None:
-        """Tenants that came after the start are written down, on the side where their rows are."""
-        known = {each.tenant: each for each in self._sets.tenants(self.lanes)} if tenants else {}
+        """Tenants that came after the start are written down, on the side where their rows are; and brought to the
+        other where everybody is there already."""
+        if not tenants:
+            return
+        known = {each.tenant: each for each in self._sets.tenants(self.lanes)}
         for tenant in tenants:
-            found = known.get(tenant)
-            if found is None:
-                lane = self._lane_for(shard)
-                found = Tenant(tenant, *lane.pair, at_green=lane.green == shard)
-                with self._sets.control() as changes:
-                    changes.adopt(
-                        self.context.run, self.context.runner, tenant, *lane.pair, at_green=found.at_green,
-                        by=operator(),
-                    )  # fmt: skip
-                self.context.tell(f"{tenant} is new on {shard}")
+            found = known.get(tenant) or self._write_down(shard, tenant)
             group.add_tenants([found], come_late=True)
+
+    def _write_down(self, shard: str, tenant: str) -> Tenant:
+        lane = self._lane_for(shard)
+        found = Tenant(tenant, *lane.pair, at_green=lane.green == shard)
+        with self._sets.control() as changes:
+            changes.adopt(
+                self.context.run, self.context.runner, tenant, *lane.pair, at_green=found.at_green, by=operator()
+            )
+            if shard in self._left_by_everybody(changes):
+                self._jobs.append(Job(found, not found.at_green))
+        self.context.tell(f"{tenant} is new on {shard}")
+        return found
 
     def _lane_for(self, shard: str) -> Lane:
         """The lane of that shard with the fewest tenants."""
@@ -213,26 +245,31 @@ class Conductor:
         ]
         for thread in threads:
             thread.start()
+        is_done = False
         try:
-            self._conduct(context, followers)
+            is_done = self._conduct(context, followers)
         finally:
             self._over.set()
             for thread in threads:
                 thread.join()
         if self._failure is not None:
             raise self._failure
+        if not is_done:  # a thread has heard before us that the step is to stop
+            raise Stopped
 
-    def _conduct(self, context: StepContext, followers: Sequence[Follower]) -> None:
+    def _conduct(self, context: StepContext, followers: Sequence[Follower]) -> bool:
+        """Whether the step is done; else a thread has ended."""
         while not self._over.is_set():
             with self._waiting(context), self.sets.control() as changes:
                 while not self._over.is_set():
                     self._obey(changes, followers)
                     if self.is_over(changes):
-                        return
+                        return True
                     keys = sum(each.keys for each in followers)
                     with self._speaking:
                         context.report(Progress(self.phase, 0, keys or None, "keys"))
                     context.rest(_LOOK_EVERY)
+        return False
 
     def _follow(self, follower: Follower) -> None:
         try:
@@ -280,20 +317,31 @@ class Conductor:
             if order.id not in self._under_way:
                 self._under_way[order.id] = self._begin(changes, order, followers)
             jobs = self._under_way[order.id]
-            if all(job.is_done for job in jobs):
+            if all(job.is_done for job in jobs) and not self._came_meanwhile(changes, order, followers):
                 changes.end_order(order.id, f"{len(jobs)} switched")
                 del self._under_way[order.id]
 
+    def _came_meanwhile(self, changes: Changes, order: Order, followers: Sequence[Follower]) -> bool:
+        """Whether there are tenants that did not exist yet when all were to be switched: they are, too."""
+        if order.tenants is not None or order.share is not None:
+            return False
+        jobs = [job for job in self._jobs(changes, order) if job.tenant.tenant != EVERYBODY]
+        self._under_way[order.id] += jobs
+        self._hand_out(jobs, followers)
+        return bool(jobs)
+
     def _begin(self, changes: Changes, order: Order, followers: Sequence[Follower]) -> list[Job]:
         self.sets.require_schemas()
-        to_green = order.kind == "switch"
-        if to_green:  # whoever goes home finds blue's numbers above green's, as they have to be then
+        if order.kind == "switch":  # whoever goes home finds blue's numbers above green's, as they have to be then
             self._require_room()
-        jobs = self._jobs(changes, order, to_green=to_green)
+        jobs = self._jobs(changes, order)
+        self._hand_out(jobs, followers)
+        return jobs
+
+    def _hand_out(self, jobs: Sequence[Job], followers: Sequence[Follower]) -> None:
         for follower in followers:
             pairs = {lane.pair for lane in follower.lanes}
             follower.add(job for job in jobs if (job.tenant.blue, job.tenant.green) in pairs)
-        return jobs
 
     def _require_room(self) -> None:
         """Blue has not drawn its last number below those that green begins with. Raises SequencesRefused."""
@@ -306,15 +354,17 @@ class Conductor:
             if each.left < each.used:
                 self.sets.context.tell(f"{each.room.sequence}: blue can draw {each.left:,} numbers more, no further")
 
-    def _jobs(self, changes: Changes, order: Order, *, to_green: bool) -> list[Job]:
+    def _jobs(self, changes: Changes, order: Order) -> list[Job]:
         """Tenants that are named, or a share of those that are left, or all; and with all, everybody at the end."""
-        run, busy = self.sets.context.run, {job.tenant.tenant for jobs in self._under_way.values() for job in jobs}
+        run, to_green = self.sets.context.run, order.kind == "switch"
+        busy = {job.tenant.tenant for jobs in self._under_way.values() for job in jobs if not job.is_done}
         found = [each for each in changes.tenants(run) if each.tenant not in busy]
         left = [each for each in found if each.at_green != to_green]
         if order.tenants is not None:
             left = [each for each in left if each.tenant in order.tenants]
         elif order.share is not None:
             left = left[: max(1, math.ceil(len(found) * order.share))]
+            changes.name_tenants(order.id, [each.tenant for each in left])  # or a death would begin another share
         jobs = [Job(as_tenant(each), to_green) for each in left]
         if order.tenants is None and order.share is None:
             pairs = [lanes[0].pair for lanes in self.sets.groups]

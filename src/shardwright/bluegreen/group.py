@@ -159,8 +159,12 @@ class Group:
 
     def unknown(self, shard: str) -> list[str]:
         """The tenants with a row of their own on the shard whom it has not written down."""
+        return self.unknown_to(self._reader(shard), shard)
+
+    def unknown_to(self, session: psycopg.Connection[Any], shard: str) -> list[str]:
+        """The same, as a session of that shard sees it."""
         ways = self.ways_from(shard)
-        return self._unknown(self._reader(shard), ways[0][1], among_changed=False) if ways else []
+        return self._unknown(session, ways[0][1], among_changed=False) if ways else []
 
     def _unknown(self, reader: psycopg.Connection[Any], scope: Scope, *, among_changed: bool) -> list[str]:
         root = next(table for table in scope.tables if table.placed.kind == "root").here

@@ -236,16 +236,26 @@ def switch(context: StepContext) -> Result:
             if context.plan.get("auto") and not changes.orders(context.run):
                 changes.order(context.run, "switch", by=operator())
         context.tell("green is in step with blue")
-        Conductor(sets, lambda changes: _are_all(changes, context.run, at_green=True), "in step").go()
+        Conductor(sets, lambda changes: _is_switched(sets, changes), "in step").go()
         with sets.control() as changes:
             changes.write_phase(context.run, context.runner, "switched", keep=float(context.plan["keep_seconds"]))
     return {}
 
 
-def _are_all(changes: Changes, run: int, *, at_green: bool) -> bool:
-    return all(lane.everybody_at_green == at_green for lane in changes.lanes(run)) and all(
-        each.at_green == at_green for each in changes.tenants(run)
+def _are_all(sets: Sets, changes: Changes, *, at_green: bool) -> bool:
+    """Those too whom the directory has though they have no row yet."""
+    run, left = sets.context.run, sets.blue if at_green else sets.green
+    return (
+        all(lane.everybody_at_green == at_green for lane in changes.lanes(run))
+        and all(each.at_green == at_green for each in changes.tenants(run))
+        and not any(changes.placed(shard.name) for shard in left)
     )
+
+
+def _is_switched(sets: Sets, changes: Changes) -> bool:
+    """And nobody has been ordered home again."""
+    is_done = all(order.kind == "finish" for order in changes.orders(sets.context.run))
+    return is_done and _are_all(sets, changes, at_green=True)
 
 
 def switch_back(context: StepContext) -> None:
@@ -254,15 +264,15 @@ def switch_back(context: StepContext) -> None:
         with sets.control() as changes:
             for order in changes.orders(context.run):
                 changes.end_order(order.id, "the change is taken back")
-            if not _are_all(changes, context.run, at_green=False):
+            if not _are_all(sets, changes, at_green=False):
                 _raise_home(sets)
             changes.write_phase(context.run, context.runner, "returning")
             changes.order(context.run, "undo", by=operator())
-        Conductor(sets, lambda changes: _is_home(changes, context.run), "going home").go()
+        Conductor(sets, lambda changes: _is_home(sets, changes), "going home").go()
 
 
-def _is_home(changes: Changes, run: int) -> bool:
-    return not changes.orders(run) and _are_all(changes, run, at_green=False)
+def _is_home(sets: Sets, changes: Changes) -> bool:
+    return not changes.orders(sets.context.run) and _are_all(sets, changes, at_green=False)
 
 
 def _raise_home(sets: Sets) -> None:
@@ -276,10 +286,14 @@ def _raise_home(sets: Sets) -> None:
 def keep(context: StepContext) -> Result:
     """Blue was kept in step with green for as long as the way back was to be open, or until somebody has closed it."""
     with _sets(context) as sets:
+        with sets.control() as changes:  # whoever came late, and was left behind by a death
+            if not changes.orders(context.run) and not _are_all(sets, changes, at_green=True):
+                changes.order(context.run, "switch", by=operator())
 
         def is_over(changes: Changes) -> bool:
             is_asked = any(order.kind == "finish" for order in changes.orders(context.run))
-            return is_asked or changes.is_past(context.run)
+            is_over = is_asked or changes.is_past(context.run)
+            return is_over and _are_all(sets, changes, at_green=True)  # but for one that came late
 
         Conductor(sets, is_over, "keep").go()
     return {}

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 
 from shardwright import errors
-from shardwright.catalog.placement import move_placement, place
+from shardwright.catalog.placement import epochs, move_placement, place
 from shardwright.catalog.store import set_takes_new
 from shardwright.pg.queries import load
 from shardwright.runs.board import Board
@@ -131,6 +131,10 @@ class Changes:
     def lanes(self, run: int) -> list[Lane]:
         """The lanes, by name."""
         return [Lane(*row) for row in self._connection.execute(_queries["lanes"], {"run": run})]
+
+    def placed(self, shard: str) -> set[str]:
+        """The tenants that the directory has on the shard."""
+        return set(epochs(self._connection, self._shard_set, [shard]))
 
     def orders(self, run: int) -> list[Order]:
         """What is still to be done, the oldest first."""
@@ -261,6 +265,10 @@ class Changes:
         row = self._connection.execute(_queries["order"], values).fetchone()
         assert row is not None  # noqa: S101 an INSERT … RETURNING gives a row
         return int(row[0])
+
+    def name_tenants(self, order: int, tenants: Sequence[str]) -> None:
+        """These are the share that was ordered."""
+        self._connection.execute(_queries["name_tenants"], {"id": order, "tenants": list(tenants)})
 
     def end_order(self, order: int, note: str | None = None) -> None:
         """It is done, or can't be done for the reason of `note`."""

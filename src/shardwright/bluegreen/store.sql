@@ -77,6 +77,9 @@ INSERT INTO shardwright.bluegreen_order (run, kind, tenants, share, leave_writab
 VALUES (%(run)s, %(kind)s, %(tenants)s, %(share)s, %(leave_writable)s, %(by)s)
 RETURNING id
 
+-- name: name_tenants
+UPDATE shardwright.bluegreen_order SET tenants = %(tenants)s, share = NULL WHERE id = %(id)s
+
 -- name: end_order
 UPDATE shardwright.bluegreen_order SET done_at = clock_timestamp(), note = %(note)s WHERE id = %(id)s
 

@@ -13,15 +13,16 @@ from typing import Any
 import psycopg
 
 from shardwright import errors
-from shardwright.bluegreen.group import Group
+from shardwright.bluegreen.group import Group, NewTenants
 from shardwright.bluegreen.lanes import Lane
 from shardwright.bluegreen.store import Changes, Undecided
+from shardwright.runs.board import Superseded
 from shardwright.runs.store import operator
 from shardwright.transfer import fence
 from shardwright.transfer.compare import Comparison, compare_frozen
 from shardwright.transfer.drain import drain, snapshot
 from shardwright.transfer.everyone import Tenant
-from shardwright.transfer.switch import LOCK_PATIENCE, NotNow, Switch, Switched
+from shardwright.transfer.switch import LOCK_PATIENCE, NotNow, Switch, Switched, short_lived
 from shardwright.transfer.whose import EVERYBODY
 
 _ROUNDS = 5
@@ -55,8 +56,6 @@ class Switching:
 
         Raises NotNow, before anything has changed; psycopg.Error, Superseded, RowsDiffer.
         """
-        if self._is_there(tenant.tenant, to_green=to_green):  # a database went away after it was decided
-            return self.prove_again(Tenant(tenant.tenant, tenant.blue, tenant.green, at_green=to_green))
         group, lane = self.group, self._lane(tenant)
         here, there = lane.pair if to_green else lane.pair[::-1]
         scope = lane.there if to_green else lane.back
@@ -74,16 +73,10 @@ class Switching:
             raise failed or AssertionError
         return Done(switched, self._prove(lane, tenant.tenant, to_green=to_green))
 
-    def prove_again(self, tenant: Tenant) -> Done:
-        """The proof of a tenant whose switch was done, and nothing brought back since. Raises psycopg.Error."""
-        with self.control(None) as changes:
-            epoch = changes.tenant(self.group.context.run, tenant.tenant).epoch
-        proof = self._prove(self._lane(tenant), tenant.tenant, to_green=tenant.at_green)
-        return Done(Switched(epoch, None, 0), proof)
-
-    def _is_there(self, tenant: str, *, to_green: bool) -> bool:
-        with self.control(None) as changes:
-            return changes.tenant(self.group.context.run, tenant).at_green == to_green
+    def prove(self, tenant: Tenant, epoch: int, *, to_green: bool) -> Done:
+        """The proof of a switch whose mover has died over it."""
+        found = self._prove(self._lane(tenant), tenant.tenant, to_green=to_green)
+        return Done(Switched(epoch, None, 0), found)
 
     def _tried(self, switch: Switch) -> tuple[Switched | None, psycopg.Error | None]:
         """A shard's error leaves the block in which it would be taken for one of the control database."""
@@ -153,7 +146,7 @@ class Switching:
     def switch_everybody(self, *, to_green: bool) -> float:
         """Shared rows and new tenants are written on green, or on blue again; gives for how many seconds on neither.
 
-        Raises NotNow, before anything has changed; psycopg.Error, Superseded.
+        Raises NotNow, NewTenants, before anything has changed; psycopg.Error, Superseded.
         """
         group = self.group
         blues = list(dict.fromkeys(lane.blue for lane in group.lanes))
@@ -170,13 +163,17 @@ class Switching:
                     self._close(name, session, flag)
                 for name, session in sessions.items():
                     self._last_drain(name, session)
+                if time.monotonic() - began > self.write_gap.total_seconds():
+                    raise NotNow("the last drain took longer than the write gap allows")
                 self._decide_everybody(to_green=to_green)
-            except NotNow:
-                self._open_again(sessions, flag)
+            except Superseded:
                 raise
             except (psycopg.OperationalError, errors.ControlUnavailable) as error:
                 self._open_again(sessions, flag)
                 raise NotNow(f"a database did not answer: {error}") from error
+            except Exception:
+                self._open_again(sessions, flag)
+                raise
             group.place([Tenant(EVERYBODY, *lane.pair, at_green=to_green) for lane in group.lanes])
             for name in opening:
                 with group.sessions(name).open() as session:
@@ -186,6 +183,7 @@ class Switching:
             return time.monotonic() - began
 
     def _close(self, shard: str, session: psycopg.Connection[Any], flag: fence.Fence) -> None:
+        session.execute(short_lived(self.write_gap))
         if not fence.lock(session, flag, min(LOCK_PATIENCE, self.write_gap / 2)):
             with self.group.sessions(shard).open() as watch:
                 raise NotNow(f"writers of shared rows on {shard} did not end in time", fence.holders(watch, flag))
@@ -193,6 +191,8 @@ class Switching:
 
     def _last_drain(self, shard: str, session: psycopg.Connection[Any]) -> None:
         with snapshot(session):
+            if new := self.group.unknown_to(session, shard):
+                raise NewTenants(shard, new)
             for there, scope in self.group.ways_from(shard):
                 with self.group.sessions(there).open() as writer:
                     self.group.prepare(writer, there)

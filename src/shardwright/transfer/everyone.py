@@ -21,7 +21,7 @@ from shardwright.pg.tables import TableName
 from shardwright.runs.kinds import Progress, StepContext
 from shardwright.transfer import fence
 from shardwright.transfer.graph import PlacedTable, TableGraph, with_partitions
-from shardwright.transfer.rows import owner
+from shardwright.transfer.rows import owner, rows_below
 from shardwright.transfer.scope import MovedTable
 from shardwright.transfer.triggers import (
     always,
@@ -267,6 +267,7 @@ def _functions(watch: Watch, table: Watched) -> Iterator[sql.Composed]:
         "altered": differ([*keys, *tells_whose]),
         "changed": differ(keys),
         "moved": differ(tells_whose),
+        "log_below": sql.SQL(" ").join(_log_below(watch, table)),
     }
     shown = watch.graph.catalog.shown(table.name)
     refused = refusal("SW004", f"{shown} can't be truncated during a blue-green change", _HINT)
@@ -277,6 +278,20 @@ def _functions(watch: Watch, table: Watched) -> Iterator[sql.Composed]:
         "truncate": sql.SQL("BEGIN IF {} THEN RETURN NULL; END IF; {} END").format(parts["is_mover"], refused),
     }
     yield from (function(_name(watch.number, table, event), body) for event, body in bodies.items())
+
+
+def _log_below(watch: Watch, table: Watched) -> Iterator[sql.Composed]:
+    """The keys of rows that go to another tenant together with `new`, though nothing of themselves changes."""
+    for each in watch.tables:
+        if not (each.placed.is_of_tenants and table.placed.is_of_tenants):
+            continue
+        below = rows_below(watch.graph, each.name, table.name, "new")
+        for note in each.notes if below is not None else ():
+            key = sql.SQL("").join(sql.SQL(", {}").format(sql.Identifier("r", name)) for name in note.key)
+            yield sql.SQL(
+                "INSERT INTO {} SELECT pg_catalog.pg_current_xact_id(), pg_catalog.clock_timestamp(){} "
+                "FROM {} AS r WHERE {};"
+            ).format(note.queue, key, each.placed.table.source, below)
 
 
 def _owner(watch: Watch, table: Watched, row: str) -> sql.Composable:
@@ -305,6 +320,7 @@ BEGIN
     IF {moved} THEN
       owner := {owner_old};
       IF owner IS NOT NULL THEN {admit} END IF;
+      {log_below}
     END IF;
     IF {changed} THEN {log_old} END IF;
   END IF;

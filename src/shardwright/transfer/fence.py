@@ -103,23 +103,30 @@ def shuts_out(fence: Fence) -> sql.Composable:
 def shuts_out_owner(change: int, owner: sql.Composable) -> sql.Composable:
     """The same for any tenant of a change: `owner` is an expression that gives his id. Who has no flag goes by that of
     everybody."""
-    rest = of_everybody(change)
+    rest, flag = of_everybody(change), flag_of(change, owner)
     others = sql.SQL(
-        "CASE WHEN pg_catalog.pg_advisory_xact_lock_shared({}, {}) IS NOT NULL THEN {} END"
-    ).format(sql.Literal(rest.lock_class), rest.lock_key, _value(rest.name))  # fmt: skip
-    value = sql.SQL("coalesce({}, {})").format(flag_of(change, owner), others)
+        "CASE WHEN pg_catalog.pg_advisory_xact_lock_shared({}, {}) IS NOT NULL AND {} THEN coalesce({}, {}) END"
+    ).format(sql.Literal(rest.lock_class), rest.lock_key, _hears_news(rest), flag, _value(rest.name))
+    value = sql.SQL("coalesce({}, {})").format(flag, others)
     return _behind(LOCK_CLASS_OF_ALL, sql.SQL("pg_catalog.hashtext({})").format(owner), value)
 
 
 def flag_of(change: int, owner: sql.Composable) -> sql.Composable:
     """An expression: the flag of the tenant whose id is `owner`, as it is now; null where he has none.
 
-    Names are looked up by the newest catalogs, whatever the snapshot of whoever asks.
+    Names are looked up by the newest catalogs, whatever the snapshot of whoever asks; but a session may remember for
+    the length of a statement, or of a transaction, that there was none.
     """
     return sql.SQL(
         "pg_catalog.pg_sequence_last_value(pg_catalog.to_regclass(pg_catalog.concat({}, pg_catalog.left("
         "pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to({}, 'UTF8')), 'hex'), {}))))"
     ).format(sql.Literal(f"{SCHEMA}.fence_{change}_"), owner, sql.Literal(_DIGITS))
+
+
+def _hears_news(fence: Fence) -> sql.Composable:
+    """True; and the session has forgotten what it remembers of names that others have given meanwhile, as it does
+    whenever it takes a lock on a table that it has not got."""
+    return sql.SQL("pg_catalog.pg_relation_size({}::pg_catalog.regclass) IS NOT NULL").format(fence.name)
 
 
 def _behind(lock_class: int, key: sql.Composable, value: sql.Composable) -> sql.Composable:

@@ -48,6 +48,14 @@ def owner(graph: TableGraph, name: TableName, *, row: str) -> sql.Composable:
     return _Owner(graph, lambda key, _: sql.SQL("{}::pg_catalog.text").format(key)).of(name, row)
 
 
+def rows_below(
+    graph: TableGraph, name: TableName, above: TableName, above_row: str, *, row: str = "r"
+) -> sql.Composable | None:
+    """A condition on `row` of an indirect table: it leads to its tenant through `above_row`, of table `above`. None
+    where no row of the one leads through the other."""
+    return _Below(graph, above, above_row).leads(name, row)
+
+
 def _equals(tenant: sql.Composable) -> OfKey:
     return lambda key, column: sql.SQL("{} {} {}").format(key, sql.SQL(column.equality), tenant)
 
@@ -149,6 +157,52 @@ class _Owner(_Answer):
     """The same with the tenant's id for an answer; where there are several ways, all lead to one."""
 
     _of_all = sql.SQL("pg_catalog.max({})")
+
+
+class _Below:
+    """From a row by its foreign keys up to another row, whose way to a tenant it shares."""
+
+    def __init__(self, graph: TableGraph, above: TableName, above_row: str) -> None:
+        self._graph = graph
+        self._above = above
+        self._row = above_row
+        self._numbers = count(1)
+
+    def leads(self, name: TableName, row: str) -> sql.Composable | None:
+        placed = self._graph[name]
+        if placed.way.key is not None:
+            return None
+        if not placed.way.climbs:
+            return self._any(placed, placed.way.steps, row)
+        tree, parent = f"below_{next(self._numbers)}", f"below_{next(self._numbers)}"
+        found = self._any(placed, (*placed.way.steps, *placed.way.climbs), tree)
+        if found is None:
+            return None
+        columns = list(dict.fromkeys(c for key in (*placed.way.steps, *placed.way.climbs) for c in key.columns))
+        climbs = sql.SQL(" OR ").join(sql.SQL("({})").format(joined(key, parent, tree)) for key in placed.way.climbs)
+        return sql.SQL(
+            "EXISTS (WITH RECURSIVE {tree} AS (SELECT {own} UNION SELECT {theirs} FROM {table} AS {parent}, {tree} "
+            "WHERE {climbs}) SELECT FROM {tree} WHERE {found})"
+        ).format(
+            tree=sql.Identifier(tree), parent=sql.Identifier(parent), table=placed.table.source,
+            own=_columns(row, columns), theirs=_columns(parent, columns), climbs=climbs, found=found,
+        )  # fmt: skip
+
+    def _any(self, placed: PlacedTable, steps: Iterable[ForeignKey], row: str) -> sql.Composable | None:
+        found = [each for step in steps if (each := self._step(placed, step, row)) is not None]
+        return sql.SQL("({})").format(sql.SQL(" OR ").join(found)) if found else None
+
+    def _step(self, placed: PlacedTable, step: ForeignKey, row: str) -> sql.Composable | None:
+        there = self._graph[step.table].table
+        ways = [joined(step, self._row, row)] if there.name == self._above else []
+        if there.name != placed.table.name:  # else it is a climb, which the tree has gone up
+            parent = f"below_{next(self._numbers)}"
+            if (further := self.leads(there.name, parent)) is not None:
+                exists = "EXISTS (SELECT FROM {} AS {} WHERE {} AND {})"
+                ways.append(sql.SQL(exists).format(
+                    there.source, sql.Identifier(parent), joined(step, parent, row), further
+                ))  # fmt: skip
+        return sql.SQL("({})").format(sql.SQL(" OR ").join(ways)) if ways else None
 
 
 def joined(key: ForeignKey, parent: str, child: str) -> sql.Composable:

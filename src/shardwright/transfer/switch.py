@@ -39,6 +39,12 @@ class Switched:
     keys: int
 
 
+def short_lived(budget: timedelta) -> sql.Composed:
+    """A mover that sleeps with the lock in hand loses it: the tenant's writers go on."""
+    least = sql.Literal(f"{max(2 * milliseconds(budget), 2000)}ms")
+    return sql.SQL("SET idle_session_timeout = {0}; SET idle_in_transaction_session_timeout = {0}").format(least)
+
+
 class NotNow(Exception):
     """The switch was given up before anything had changed; writers go on where they were. Later may be better."""
 
@@ -85,11 +91,6 @@ class Switch:
             with self.source.open() as here, self.source.open() as watch:
                 return self._go(here, watch, there)
 
-    def _short_lived(self) -> sql.Composed:
-        """A mover that sleeps with the lock in hand loses it: the tenant's writers go on."""
-        least = sql.Literal(f"{max(2 * milliseconds(self.budget), 2000)}ms")
-        return sql.SQL("SET idle_session_timeout = {0}; SET idle_in_transaction_session_timeout = {0}").format(least)
-
     def _go(self, here: Any, watch: Any, there: Any) -> Switched:
         patience = min(LOCK_PATIENCE, self.budget / 2)
         long = [each for each in fence.holders(watch, self._fence) if each.seconds > patience.total_seconds()]
@@ -99,7 +100,7 @@ class Switch:
         fence.say_where(here, self._fence, None, self.epoch)
         limit = sql.SQL("SET statement_timeout = {}").format(sql.Literal(f"{milliseconds(self.budget)}ms"))
         here.execute(limit)
-        here.execute(self._short_lived())
+        here.execute(short_lived(self.budget))
         there.execute(limit)
         began = time.monotonic()
         if not fence.lock(here, self._fence, patience):
