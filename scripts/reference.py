@@ -1,5 +1,5 @@
 """Writes the generated parts of docs/reference: the command line, the configuration's keys, the errors,
-the checks before a move.
+the checks before a move and before a blue-green change.
 
     python scripts/reference.py            # after any change to commands, keys, errors or checks
 
@@ -23,10 +23,12 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from shardwright import config, errors
+from shardwright.bluegreen.preflight.check import CHECKS as CHECKS_OF_A_CHANGE
 from shardwright.cli import commands as _commands  # noqa: F401 registers them
 from shardwright.cli.app import app
 from shardwright.dsn import DatabaseUrl
 from shardwright.move.preflight.check import CHECKS
+from shardwright.move.preflight.declare import Check
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 _BLOCK = re.compile(r"(<!-- begin (?P<name>[\w.]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
@@ -317,15 +319,22 @@ def _escaped(text: str | None) -> str:
     return (text or "").replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
 
 
-# --- the preflight of a move ------------------------------------------------------------------
+# --- the preflights ---------------------------------------------------------------------------
 
 
 def preflight_checks() -> str:
     """Each check in the order in which they are made: how bad its findings can be, why it is made, what mends them."""
-    return "\n".join(
-        f"### {each.name}\n\n{' or '.join(each.severities).capitalize()}. {each.why}\n\n**Cure:** {each.cure}.\n"
-        for each in CHECKS
-    )
+    return "\n".join(map(_described, CHECKS))
+
+
+def checks_of_a_change() -> str:
+    """Those that a move has not."""
+    return "\n".join(_described(each) for each in CHECKS_OF_A_CHANGE if each not in CHECKS)
+
+
+def _described(each: Check[Any]) -> str:
+    how_bad = " or ".join(each.severities).capitalize()
+    return f"### {each.name}\n\n{how_bad}. {each.why}\n\n**Cure:** {each.cure}.\n"
 
 
 # --- pages ------------------------------------------------------------------------------------
@@ -346,6 +355,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "config.bluegreen.tables": lambda: key_table("bluegreen.tables"),
     "config.bluegreen.back": lambda: key_table("bluegreen.back"),
     "preflight.checks": preflight_checks,
+    "preflight.change": checks_of_a_change,
     "cli.common": common_options,
     "cli.commands": command_entries,
 }

@@ -806,6 +806,17 @@ class ChangeNotThere(Refused):
 
 
 @dataclass(eq=False)
+class GreenIsTheFleet(Refused):
+    """A blue-green change is done, and the configuration still has the old shards for the fleet."""
+
+    run: int
+    shards: str
+    file: str
+    fact = "change {run} is done: the tenants are on {shards}, but {file} still has the old shards for the fleet"
+    cure = "shardwright bluegreen status   says what to write into it"
+
+
+@dataclass(eq=False)
 class TenantsAtGreen(Refused):
     """A change can't be given up any more, only undone: green takes writes."""
 

@@ -574,9 +574,9 @@ class Fleet:
         """
         return retiring.drop_blue(self.resolved, self.bluegreen_status(), None if folder is None else Path(folder))
 
-    def after_bluegreen(self) -> Rewriting:
-        """How shardwright.toml is to be written once the change is finished."""
-        return afterwards(self.config)
+    def after_bluegreen(self) -> Rewriting | None:
+        """How shardwright.toml is to be written once the change is finished; None where that is done."""
+        return afterwards(self.config) if self.config.bluegreen else None
 
     # --- shards and ledger --------------------------------------------------------------------
 

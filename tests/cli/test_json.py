@@ -33,6 +33,7 @@ ARGUMENTS: dict[Words, Words] = {
     ("tenants", "add"): ("acme",),
     **{("move", each): ("acme", "--to", "shard_1") for each in ("start", "plan")},
     **{("move", each): ("acme",) for each in ("undo", "cancel", "finish", "verify", "throttle")},
+    ("bluegreen", "switch"): ("--all",),
     **{("runs", each): ("1",) for each in ("show", "resume", "cancel", "pause", "approve")},
 }
 NEED_NO_FLEET = {("init",), ("demo",)}
@@ -46,6 +47,8 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "runs resume", "runs cancel", "runs pause", "runs approve", "worker",
         "move start", "move plan", "move status", "move undo", "move cancel", "move finish", "move verify",
         "move throttle",
+        "bluegreen plan", "bluegreen start", "bluegreen switch", "bluegreen undo", "bluegreen cancel",
+        "bluegreen finish", "bluegreen status", "bluegreen follow", "bluegreen throttle",
         "tenants", "tenants locate", "tenants add", "tenants sync", "tenants verify",
     }  # fmt: skip
 

@@ -137,6 +137,7 @@ def plan_change(fleet: FleetConfig, options: ChangeOptions) -> ChangePlan:
     with read_control(fleet.control, application_name=NAME) as control:
         if control is not None:
             catalog_changes.require_none_open(control, fleet.shard_set, "a new change")
+            catalog_changes.require_written_down(control, fleet)
     options = replace(options, one_way=options.one_way or ONE_WAY in options.allow)
     revision = _revision(fleet, section)
     blue, green = [each.name for each in fleet.shards], [each.name for each in fleet.green]

@@ -8,6 +8,8 @@ from typing import Any
 import psycopg
 
 from shardwright import errors
+from shardwright.catalog import placement
+from shardwright.config import FleetConfig
 from shardwright.pg.queries import load
 
 SINCE = 8  # the file of the control schema that made these tables; whoever only reads them needs no newer one
@@ -67,6 +69,19 @@ def require_none_open(connection: psycopg.Connection[Any], shard_set: str, actio
     """Raises ChangeUnderWay where the set has an open change."""
     if (run := open_change(connection, shard_set)) is not None:
         raise errors.ChangeUnderWay(action=action, run=run)
+
+
+def require_written_down(connection: psycopg.Connection[Any], fleet: FleetConfig) -> None:
+    """Raises GreenIsTheFleet where a change is done, and what it made the fleet stands in the file as green still.
+
+    To go on with the old shards would be to change what nobody uses any more, and to clean away what is used.
+    """
+    change = newest_change(connection, fleet.shard_set) if fleet.green else None
+    if change is None or change.phase != "done":
+        return
+    loads = placement.loads(connection, fleet.shard_set)
+    if names := [shard.name for shard in fleet.green if shard.name in loads]:
+        raise errors.GreenIsTheFleet(run=change.run, shards=", ".join(names), file=str(fleet.config.file))
 
 
 def lanes(connection: psycopg.Connection[Any], run: int) -> list[Lane]:

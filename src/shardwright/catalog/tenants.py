@@ -242,6 +242,7 @@ def plan_sync(fleet: FleetConfig, *, accept: bool, forget: bool, moving: Moving 
     with read_control(fleet.control, application_name=_NAME) as control:
         if control is not None:
             changes.require_none_open(control, fleet.shard_set, _SYNC)
+            changes.require_written_down(control, fleet)
     found = verify(fleet, moving=moving)
     accepted, forgotten = found.elsewhere.count if accept else 0, found.missing.count if forget else 0
     return Sync(found, found.unplaced.count, accepted, forgotten)
@@ -267,6 +268,7 @@ def sync(fleet: FleetConfig, *, accept: bool, forget: bool, changed_by: str, mov
     require_tenants(fleet.config)
     with open_control(fleet.control, application_name=_NAME) as control:
         changes.require_none_open(control, fleet.shard_set, _SYNC)
+        changes.require_written_down(control, fleet)
         record_shards(control, fleet.shard_set, fleet.shards, fleet.green)
         found = _compare(control, fleet, has_directory=True, moving=moving)
         with control.transaction():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from shardwright.cli.screen import Screen
 from shardwright.cli.words import counted, identifier, run_progress, span, step_lines
 
 if TYPE_CHECKING:
+    from shardwright.bluegreen.afterwards import Rewriting
     from shardwright.bluegreen.operate import ChangeStatus
     from shardwright.bluegreen.store import ChangedTenant, Lane, Order
 
@@ -25,7 +27,7 @@ def tell_change(screen: Screen, found: ChangeStatus) -> None:
     screen.line(f"run {run.id}  {sides}  {_PHASES[change.phase]}", important=True)
     if run.state == "parked":
         screen.line(f"✗ {run.note}", style="red", important=True)
-    for line, style in step_lines(found.steps, run):
+    for line, style in step_lines(found.steps):
         screen.line(line, style=style)
     if found.step in ("create", "capture", "copy", "compare") and run.progress and found.carried_by:
         screen.line(f"  {run_progress(run.progress, found.eta)}")
@@ -45,6 +47,17 @@ def tell_change(screen: Screen, found: ChangeStatus) -> None:
     screen.line(f"  rollback still possible: {found.way_back}", important=True)
     for line, style in _what_now(found):
         screen.line(f"  {line}", style=style, important=True)
+
+
+def tell_rewriting(screen: Screen, file: Path, rewriting: Rewriting | None) -> None:
+    """What is to be written into the configuration once a change is done; nothing where that has happened."""
+    if rewriting is None:
+        return
+    screen.line(
+        f"write this into {file}, in place of {', '.join(f'[{name}]' for name in rewriting.goes)}:", important=True
+    )
+    for line in rewriting.comes.splitlines():
+        screen.line(f"  {line}" if line else "", important=True)
 
 
 _PHASES = {
@@ -107,7 +120,7 @@ def _what_now(found: ChangeStatus) -> Iterator[tuple[str, str | None]]:
         yield f"try: shardwright runs resume {found.run.id}, or: shardwright bluegreen undo", None
         return
     if found.carried_by:
-        yield f"carried by {found.carried_by}", None
+        yield f"carried by {found.carried_by}" + (", is to go home" if found.run.wish == "cancel" else ""), None
     elif found.workers:
         yield f"in nobody's hands: one of {counted(found.workers, 'worker')} takes it in a moment", None
     else:

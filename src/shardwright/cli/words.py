@@ -204,8 +204,8 @@ def run_line(run: Run) -> str:
 _STEP_MARKS = {"done": ("✓", "green"), "undone": ("↩", "yellow"), "begun": ("▸", None), "to do": ("-", "dim")}
 
 
-def step_lines(steps: Sequence[StepRecord], run: DurableRun) -> Iterator[Line]:
-    """Each step of a durable run with how it stands; whose hands it is in."""
+def step_lines(steps: Sequence[StepRecord]) -> Iterator[Line]:
+    """Each step of a durable run with how it stands."""
     for step in steps:
         mark, style = _STEP_MARKS[step.state]
         took = ""
@@ -214,9 +214,12 @@ def step_lines(steps: Sequence[StepRecord], run: DurableRun) -> Iterator[Line]:
         tries = f", try {step.attempts}" if step.attempts > 1 else ""
         approved = f", approved by {step.approved_by}" if step.approved_by else ""
         yield f"  {mark} {step.name}: {step.state}{took}{tries}{approved}", style
-    if run.state == "running":
-        wish = f", is to {run.wish}" if run.wish else ""
-        yield f"  {run.told} on {run.worker or 'its way to a worker'}{wish}", None
+
+
+def hands_line(run: DurableRun) -> str:
+    """Whose hands a running run is in."""
+    wish = f", is to {run.wish}" if run.wish else ""
+    return f"  {run.told} on {run.worker or 'its way to a worker'}{wish}"
 
 
 def run_progress(progress: Mapping[str, Any], eta: Eta | None) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 
 from shardwright import errors
+from shardwright.catalog.changes import require_written_down
 from shardwright.catalog.control import open_control
 from shardwright.catalog.store import record_shards
 from shardwright.config import FleetConfig
@@ -247,6 +248,7 @@ def operation(
         if not locks.acquire(control, key):
             who = _describe(ledger.running(), locks.holder(control, key))
             raise errors.RolloutUnderWay(shard_set=fleet.shard_set, holder=who)
+        require_written_down(control, fleet)
         record_shards(control, fleet.shard_set, fleet.shards, fleet.green)
         stop = stop or StopRequest()
         found = settle_left_over(fleet, ledger, stop=stop, on_event=on_event)

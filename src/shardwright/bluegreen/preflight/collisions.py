@@ -108,7 +108,7 @@ def _collide(ground: Ground, asked: _Asked, feeds: Mapping[str, Mapping[str, lis
         found = ground.of_each(sides, lambda side: _hashes(ground, side, asked, of_blue[side.name], parts))  # noqa: B023
         for one, other in combinations(sides, 2):
             if common := _common(found[one.name], found[other.name]):
-                yield _told(ground, asked, green, {side: of_blue[side.name] for side in (one, other)}, common)
+                yield _told(ground, asked, green, (one, other), _texts(ground, one, asked, of_blue[one.name], common))
     if parts > 1:
         fact = f"of {_shown(ground, asked.image)} one value in {parts} was looked at for {asked.constraint.name}"
         yield collisions.note(fact)
@@ -152,12 +152,9 @@ def _common(ours: array[int], theirs: array[int]) -> list[int]:
     return found
 
 
-def _told(
-    ground: Ground, asked: _Asked, green: str, of_blue: Mapping[GreenSide, list[str]], common: Collection[int]
-) -> Finding:
-    one, other = of_blue
-    texts = _texts(ground, one, asked, of_blue[one], common)
-    examples = ", ".join(texts[:NAMED]) + (" and more" if len(common) > NAMED else "")
+def _told(ground: Ground, asked: _Asked, green: str, sides: tuple[GreenSide, GreenSide], texts: list[str]) -> Finding:
+    one, other = sides
+    examples = ", ".join(texts[:NAMED]) + (" and more" if len(texts) > NAMED else "")
     what = ", ".join(part.expression.partition(" COLLATE ")[0] for part in asked.constraint.parts)
     fact = (
         f"{one.name} and {other.name} both have {_shown(ground, asked.image)} with the {what} {examples}, and {green}"
@@ -175,7 +172,7 @@ def _texts(
 ) -> list[str]:
     query = _rows(ground, asked, tenants, sql.SQL("{} AS h, {} AS told").format(asked.hash, asked.texts))
     named = sql.SQL("SELECT told FROM ({}) AS every WHERE h = ANY ({}) ORDER BY told LIMIT {}").format(
-        query, sql.Literal(list(hashes)), sql.Literal(NAMED)
+        query, sql.Literal(list(hashes)), sql.Literal(NAMED + 1)
     )
     with trial(side.connection, ground.shown.there.giving):
         return [row[0] for row in side.ask(named)]

@@ -23,7 +23,7 @@ def green_empty(ground: Ground) -> Iterator[Finding]:
     """Tables that are filled from blue have no rows on a green shard that is there: nobody could tell what comes from
     where."""
     for side in ground.green:
-        found = filled(side.connection, [each.table.name for each in side.carried_whole])
+        found = filled(side.connection, side.filled_names)
         if found:
             own = {each.table.name: each.table for each in side.carried_whole if each.table.name in found}
             parents = {name: [key.table for key in each.foreign_keys if key.table in own] for name, each in own.items()}

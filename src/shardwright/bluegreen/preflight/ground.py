@@ -13,7 +13,7 @@ import psycopg
 from shardwright import errors
 from shardwright.bluegreen.check import Shown, show
 from shardwright.bluegreen.create import bring_to, missing
-from shardwright.bluegreen.emptiness import empty
+from shardwright.bluegreen.emptiness import empty, filled
 from shardwright.bluegreen.loads import Load, read_loads
 from shardwright.bluegreen.placement import assign
 from shardwright.catalog.ask import ask_each
@@ -26,7 +26,7 @@ from shardwright.migration.versions import read_state
 from shardwright.move.preflight.ground import Side, looking
 from shardwright.pg import databases
 from shardwright.pg.faults import explain
-from shardwright.pg.tables import Table, read_tables
+from shardwright.pg.tables import Table, TableName, read_tables
 from shardwright.runs.fanout import FanOutLimits
 from shardwright.runs.stopping import StopRequest
 from shardwright.shard import Shard
@@ -50,6 +50,11 @@ class GreenSide(Side):
     def carried_whole(self) -> tuple[PlacedTable, ...]:
         """The same, each at the top of its partitions."""
         return tuple(each for each in self.graph.tables if each.kind in _CARRIED)
+
+    @property
+    def filled_names(self) -> list[TableName]:
+        """The names of the same."""
+        return [each.table.name for each in self.carried_whole]
 
 
 @dataclass
@@ -136,20 +141,16 @@ class Ground:
 
     @cached_property
     def model(self) -> GreenSide:
-        """A green shard at its revision: one that is there, else a scratch database, gone with the ground.
+        """A green shard at its revision and without rows: one that is there, else a scratch database, gone with the
+        ground.
 
         Raises NoScratch, GreenNotMade, psycopg.Error.
         """
         wanted = self.history.resolve(self.revision)
         for side in self.green:
-            if self.states[side.name] == wanted:
+            if self.states[side.name] == wanted and not filled(side.connection, side.filled_names):
                 return side
         return self._scratch()
-
-    @property
-    def is_scratch(self) -> bool:
-        """Whether the model is none of the shards."""
-        return self.model not in self.green
 
     def _scratch(self) -> GreenSide:
         green = self.fleet.green[0]
@@ -159,7 +160,7 @@ class Ground:
         limits = FanOutLimits.from_config(self.fleet.config.limits)
         bring_to([shard], self.history, self.revision, limits, StopRequest())
         side = self.kept_open.enter_context(_side(self.fleet, shard, green_section(self.fleet)))
-        empty(shard, [each.table.name for each in side.carried_whole])
+        empty(shard, side.filled_names)
         return side
 
     @cached_property

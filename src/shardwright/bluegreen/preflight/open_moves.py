@@ -16,7 +16,7 @@ _queries = load("shardwright.move.preflight")
 _own = load(__package__)
 
 
-@check("error", cure="`shardwright move finish`, or `shardwright move undo`")
+@check("error", cure="`shardwright move finish TENANT`, or `shardwright move undo TENANT`")
 def open_moves(ground: Ground) -> Iterator[Finding]:
     """A change takes all tenants along, so none may be on the move, nor have a way back open; and no shard may have
     anything of an earlier change or move."""

@@ -7,6 +7,14 @@ SELECT
      JOIN pg_catalog.pg_namespace AS space ON space.oid = class.relnamespace
      WHERE relkind IN ('r', 'p', 'i', 'I') AND nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast'))
 
+-- name: version_table
+SELECT class.oid::regclass::text, pg_catalog.has_table_privilege(class.oid, 'SELECT')
+FROM pg_catalog.pg_class AS class
+JOIN pg_catalog.pg_namespace AS space ON space.oid = class.relnamespace
+WHERE class.relkind = 'r' AND %(name)s::text IN (class.relname::text, space.nspname || '.' || class.relname)
+ORDER BY space.nspname <> 'public'
+LIMIT 1
+
 -- name: may_read_moves
 SELECT pg_catalog.has_schema_privilege('shardwright', 'USAGE')
     AND pg_catalog.has_table_privilege('shardwright.move', 'SELECT')

@@ -13,7 +13,7 @@ import typer
 
 from shardwright import errors
 from shardwright.cli.app import app, command
-from shardwright.cli.changes import FEW, tell_change, tenant_lines
+from shardwright.cli.changes import FEW, tell_change, tell_rewriting, tenant_lines
 from shardwright.cli.commands.move import (
     Allow,
     Keep,
@@ -28,7 +28,7 @@ from shardwright.cli.commands.move import (
 )
 from shardwright.cli.commands.runs import tell_detached
 from shardwright.cli.screen import Screen
-from shardwright.cli.words import counted, event_line, identifier, size
+from shardwright.cli.words import counted, event_line, identifier, size, span
 from shardwright.runs.stopping import LetGoRequest, stop_on_signals
 
 if TYPE_CHECKING:
@@ -270,7 +270,7 @@ def finish(
         **found.as_dict(),
         "archived": [{"shard": each.shard, "file": str(each.file), "bytes": each.size} for each in archived],
         "dropped": dropped,
-        "configuration": after.as_dict(),
+        "configuration": after.as_dict() if after else None,
     })  # fmt: skip
     tell_change(screen, found)
     if not drop:
@@ -280,9 +280,7 @@ def finish(
         screen.line(f"✓ {each.shard}: archived in {each.file} ({size(each.size)})", style="green", important=True)
     for name in dropped:
         screen.line(f"✓ {name}: its database is dropped", important=True)
-    screen.line(f"write this into {fleet.config.file}, in place of {', '.join(f'[{name}]' for name in after.goes)}:")
-    for line in after.comes.splitlines():
-        screen.line(f"  {line}" if line else "")
+    tell_rewriting(screen, fleet.config.file, after)
     return 0
 
 
@@ -297,7 +295,11 @@ def status(
     """Show how far the change is, how far each side is behind, who carries it, and whether there is a way back."""
     fleet = screen.fleet()
     if tenant is None:
-        return _show(screen, fleet.bluegreen_status())
+        change = fleet.bluegreen_status()
+        _show(screen, change)
+        if change.change.phase == "done":
+            tell_rewriting(screen, fleet.config.file, fleet.after_bluegreen())
+        return 0
     found = fleet.bluegreen_tenant(tenant)
     screen.document(found.as_dict())
     for line in tenant_lines(found):
@@ -368,7 +370,7 @@ def _act(screen: Screen, act: Callable[[LetGoRequest, Callable[[RunEvent], None]
 
 def _teller(screen: Screen) -> Callable[[RunEvent], None]:
     """Steps and messages as they come, and now and then how far it is."""
-    told = 0.0
+    told = time.monotonic()
 
     def tell(event: RunEvent) -> None:
         nonlocal told
@@ -397,10 +399,14 @@ def _tell_plan(screen: Screen, found: ChangePlan) -> int:
     for lane in found.as_dict()["lanes"]:
         screen.line(f"  {lane['blue']} → {lane['green']}: {counted(lane['tenants'], 'tenant')}")
     back = "no way back" if found.options.one_way else "with a way back"
-    screen.line(
-        f"{counted(len(found.tenants), 'tenant')}, about {counted(found.rows, 'row')}, {size(found.bytes)}; {back}",
-        important=True,
-    )
+    screen.line(f"{counted(len(found.tenants), 'tenant')}, about {found.rows:,} rows, {size(found.bytes)}; {back}")
+    if estimate := found.estimate:
+        early, late = estimate.seconds
+        screen.line(
+            f"{span(early)} to {span(late)} until green is in step; write gap of a tenant about "
+            f"{estimate.write_gap * 1000:.0f} ms",
+            important=True,
+        )
     return 2 if found.errors else 0
 
 

@@ -10,7 +10,7 @@ import typer
 
 from shardwright.cli.app import app, command
 from shardwright.cli.screen import Screen
-from shardwright.cli.words import counted, event_line, result_line, run_line, run_progress, step_lines
+from shardwright.cli.words import counted, event_line, hands_line, result_line, run_line, run_progress, step_lines
 from shardwright.runs.results import WELL, ShardResult
 from shardwright.runs.stopping import StopRequest, stop_on_signals
 
@@ -126,8 +126,10 @@ def _tell(screen: Screen, fleet: Fleet, run: Run, results: Sequence[ShardResult]
     if run.note:
         screen.line(f"  {run.note}", important=True)
     if durable is not None:
-        for line, style in step_lines(steps, durable):
+        for line, style in step_lines(steps):
             screen.line(line, style=style)
+        if durable.state == "running":
+            screen.line(hands_line(durable))
         if durable.state == "running" and durable.progress:
             screen.line(f"  {run_progress(durable.progress, fleet.eta(run.id))}")
         _tell_what_helps(screen, fleet, durable)
