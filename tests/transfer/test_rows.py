@@ -17,7 +17,7 @@ from shardwright.config import TenantsSection
 from shardwright.pg.tables import TableName, read_tables
 from shardwright.transfer.graph import TableGraph
 from shardwright.transfer.place import table_graph
-from shardwright.transfer.rows import answer_where, rows_of_tenant, rows_with_tenant
+from shardwright.transfer.rows import answer_where, owner, rows_of_tenant, rows_with_tenant
 from shardwright.transfer.whose import OneTenant
 
 Connection = psycopg.Connection[Any]
