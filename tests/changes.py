@@ -491,7 +491,7 @@ class Changing:
 
     def come_to(self, run: int, *phases: str) -> ChangeStatus:
         """It is in one of these phases, and nothing is left to be done by order."""
-        status = self.carry(run, lambda found: found.change.phase in phases and not found.waiting)
+        status = self.carry(run, lambda found: found.change.phase in phases and not found.orders)
         assert status.change.phase in phases, self.story(run)
         return status
 

@@ -49,7 +49,7 @@ def a_row_written_on_both_sides_of_a_switch(arena: Changing) -> list[str]:
 def a_death_right_after_the_decision(arena: Changing) -> list[str]:
     """Somebody else goes on with it."""
     run, tenant = arena.begin(), arena.tenants[0]
-    deaths = []
+    deaths: list[Any] = []
 
     def die() -> None:
         if not deaths and arena.placement(tenant) == "green_0":
@@ -58,7 +58,7 @@ def a_death_right_after_the_decision(arena: Changing) -> list[str]:
 
     arena.project.fleet().switch_bluegreen(tenants=[tenant])
     with every("Group.place", die):
-        arena.carry(run, lambda found: bool(deaths) and not found.waiting)
+        arena.carry(run, lambda found: bool(deaths) and not found.orders)
     assert deaths
     try:
         arena.require_one_side()

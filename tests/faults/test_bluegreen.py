@@ -56,8 +56,8 @@ class Frail(Changing):
                     board.resume(run)
             if found.state == "running":
                 self.take_over(run)
-            status = self.carry(run, lambda found: found.change.phase in phases and not found.waiting)
-            if status.change.phase in phases and not status.waiting:
+            status = self.carry(run, lambda found: found.change.phase in phases and not found.orders)
+            if status.change.phase in phases and not status.orders:
                 return
             print(self.story(run))  # noqa: T201 where a later step fails
         raise AssertionError(self.story(run))

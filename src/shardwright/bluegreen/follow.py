@@ -140,7 +140,7 @@ class Follower:
         job.not_before = time.monotonic() + _PAUSES[min(job.tries, len(_PAUSES)) - 1]
         self._jobs.append(job)
 
-    def _keep(self, tenant: Tenant, to_green: bool, done: Done) -> None:
+    def _keep(self, job: Job, done: Done) -> None:
         """The certificate is kept; rows that differ are told at once, and end the step."""
         found = done.comparison
         certificate = {
