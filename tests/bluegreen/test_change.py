@@ -256,9 +256,7 @@ def test_whoever_looked_before_the_switch_does_not_write_after_it(make_changing:
             knowing.execute(log, [arena.tenants[1]], prepare=True)
             knowing.execute(log, [new], prepare=True)
         knowing.execute("BEGIN")
-        knowing.execute(
-            log, [arena.tenants[1]], prepare=True
-        )  # so that it has the locks
+        knowing.execute(log, [arena.tenants[1]], prepare=True)  # so that it has the locks
         flag = fence.of_tenant(run, new)
         with psycopg.connect(arena.url("blue_0"), autocommit=True) as mover:  # as it adopts a tenant, and switches it
             fence.make(mover, flag, is_open=True)

@@ -120,9 +120,7 @@ def a_session_that_remembers_no_flag(arena: Changing) -> list[str]:
             session.execute(log, [arena.tenants[1]], prepare=True)
             session.execute(log, [new], prepare=True)
         session.execute("BEGIN")
-        session.execute(
-            log, [arena.tenants[1]], prepare=True
-        )  # so that it has the locks
+        session.execute(log, [arena.tenants[1]], prepare=True)  # so that it has the locks
         with psycopg.connect(arena.url("blue_0"), autocommit=True) as mover:
             flag = fence.of_tenant(run, new)
             fence.make(mover, flag, is_open=True)

@@ -70,7 +70,7 @@ class Follower:
             group.take_over()
             group.settle(self._sets.tenants(self.lanes))
             self._switching = Switching(group, self._sets.control, self._sets.write_gap)
-            self._prove_the_unproven()
+            self._prove_again()
             for shard in group.shards:
                 self._adopt(group, shard, group.unknown(shard))
             told = looked = 0.0
@@ -85,14 +85,6 @@ class Follower:
                     looked = time.monotonic()
                 if not is_busy:
                     self.context.rest(_IDLE)
-
-    def _prove_the_unproven(self) -> None:
-        """Whoever died after a switch had no time for it; before anything is brought back, or the evidence is gone."""
-        with self._sets.control() as changes:
-            found = changes.tenants(self.context.run, [lane.pair for lane in self.lanes])
-        for each in found:
-            if each.switched_at is not None and each.certificate is None:
-                self._keep(as_tenant(each), each.at_green, self._switching.prove_again(as_tenant(each)))
 
     def _once(self, group: Group) -> bool:
         try:
@@ -119,8 +111,8 @@ class Follower:
         try:
             if job.tenant.tenant == EVERYBODY:
                 self._switching.switch_everybody(to_green=job.to_green)
-            elif not self._switching.is_there(job.tenant.tenant, to_green=job.to_green):
-                self._keep(job.tenant, job.to_green, self._switching.switch(job.tenant, to_green=job.to_green))
+            elif not self._is_there(job):
+                self._keep(job, self._switching.switch(job.tenant, to_green=job.to_green))
         except NewTenants as new:
             self._adopt(group, new.shard, new.tenants)
             self._jobs.appendleft(job)
@@ -131,6 +123,10 @@ class Follower:
             self._again(job, str(error))
         else:
             job.is_done = True
+
+    def _is_there(self, job: Job) -> bool:
+        with self._sets.control() as changes:
+            return changes.tenant(self.context.run, job.tenant.tenant).at_green == job.to_green
 
     def _again(self, job: Job, reason: str) -> None:
         if reason != job.told:
@@ -150,15 +146,26 @@ class Follower:
             "differences": [str(each) for each in found.differences],
         }
         with self._sets.control() as changes:
-            changes.note_switch(self.context.run, tenant.tenant, write_gap=done.as_write_gap(), certificate=certificate)
+            changes.note_switch(
+                self.context.run, job.tenant.tenant, write_gap=done.as_write_gap(), certificate=certificate
+            )
         gap = done.as_write_gap()["gap_ms"]
         self.context.tell(
-            f"{tenant.tenant} is on {tenant.green if to_green else tenant.blue}; write gap "
+            f"{job.tenant.tenant} is on {job.tenant.green if job.to_green else job.tenant.blue}; write gap "
             + ("not measured" if gap is None else f"{gap} ms")
         )
         if not found.is_equal:
             told = "\n".join(map(str, found.differences[:_SHOWN]))
             raise errors.RowsDiffer(run=self.context.run, differences=told)
+
+    def _prove_again(self) -> None:
+        """Whoever died after a switch may have left it without its proof. Before anything is brought back."""
+        with self._sets.control() as changes:
+            found = changes.tenants(self.context.run, [lane.pair for lane in self.lanes])
+        for each in found:
+            if each.switched_at is not None and each.certificate is None:
+                job = Job(as_tenant(each), each.at_green)
+                self._keep(job, self._switching.prove(job.tenant, each.epoch, to_green=each.at_green))
 
     def _look_for_placed(self, group: Group) -> None:
         """Tenants that the directory has on the side that everybody has left, though they have no row there: they

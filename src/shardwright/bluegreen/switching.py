@@ -73,17 +73,10 @@ class Switching:
             raise failed or AssertionError
         return Done(switched, self._prove(lane, tenant.tenant, to_green=to_green))
 
-    def prove_again(self, tenant: Tenant) -> Done:
-        """The proof of a tenant whose switch was done, and nothing brought back since. Raises psycopg.Error."""
-        with self.control(None) as changes:
-            epoch = changes.tenant(self.group.context.run, tenant.tenant).epoch
-        proof = self._prove(self._lane(tenant), tenant.tenant, to_green=tenant.at_green)
-        return Done(Switched(epoch, None, 0), proof)
-
-    def is_there(self, tenant: str, *, to_green: bool) -> bool:
-        """Whether the tenant is there already: a database went away after it was decided, and it was proven since."""
-        with self.control(None) as changes:
-            return changes.tenant(self.group.context.run, tenant).at_green == to_green
+    def prove(self, tenant: Tenant, epoch: int, *, to_green: bool) -> Done:
+        """The proof of a switch whose mover has died over it."""
+        found = self._prove(self._lane(tenant), tenant.tenant, to_green=to_green)
+        return Done(Switched(epoch, None, 0), found)
 
     def _tried(self, switch: Switch) -> tuple[Switched | None, psycopg.Error | None]:
         """A shard's error leaves the block in which it would be taken for one of the control database."""
