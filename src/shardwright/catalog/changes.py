@@ -26,7 +26,7 @@ class Change:
     @property
     def is_built(self) -> bool:
         """Whether green has every tenant's rows, and is kept in step with blue, or has taken over."""
-        return self.phase in ("in_step", "switching", "switched")
+        return self.phase in ("in_step", "switched")
 
     @property
     def is_open(self) -> bool:
