@@ -55,6 +55,7 @@ bench: $(VENV)/.dev  ## speed and memory beside the alembic command and psql, in
 	$(BIN)/python benchmarks/fleet.py
 	$(BIN)/python benchmarks/lock_queue.py
 	$(BIN)/python benchmarks/move.py
+	$(BIN)/python benchmarks/bluegreen.py
 
 histories: $(VENV)/.dev
 	$(BIN)/python tests/histories/fetch.py

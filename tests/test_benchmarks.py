@@ -1,4 +1,4 @@
-"""The benchmark of moves still runs, with numbers so small that its figures mean nothing."""
+"""The benchmarks still run, with numbers so small that their figures mean nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-_SCRIPT = Path(__file__).parents[1] / "benchmarks" / "move.py"
+_SCRIPTS = Path(__file__).parents[1] / "benchmarks"
 _FEW = {
     "copy-rows": 300,
     "gap-rows": 100,
@@ -19,7 +19,7 @@ _FEW = {
     "repeat": 1,
     "rounds": 1,
     "switches": 2,
-    "writes": 20,
+    "turns": 3,
 }
 _SMALL = [word for name, number in _FEW.items() for word in (f"--{name}", str(number))]
 
@@ -27,10 +27,22 @@ _SMALL = [word for name, number in _FEW.items() for word in (f"--{name}", str(nu
 @pytest.mark.faults
 def test_the_benchmark_of_moves_gives_every_figure() -> None:
     """One JSON document, with a figure of each measure and a verdict on each reach."""
-    done = subprocess.run([sys.executable, _SCRIPT, "--json", *_SMALL], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, _SCRIPTS / "move.py", "--json", *_SMALL], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     measured = {name.split()[0].rstrip(",") for name in found["figures"]}
     assert measured == {"tiny", "copy", "write", "writes", "drain", "memory"}
     assert not any(isnan(value) for figures in found["figures"].values() for value in figures.values())
     assert all(isinstance(each["reached"], bool) for each in found["reaches"])
+
+
+@pytest.mark.faults
+def test_the_benchmark_of_blue_green_changes_gives_every_figure() -> None:
+    """One JSON document, with a figure of each measure."""
+    few = ["--rows", "1000", "--turns", "3", "--rates", "100", "--seconds", "1.5"]
+    command = [sys.executable, _SCRIPTS / "bluegreen.py", "--json", *few]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["figures"]
+    assert {name.split()[0].rstrip(",") for name in found} == {"backfill", "writes", "write", "lag"}
+    assert not any(isnan(value) for figures in found.values() for value in figures.values())
