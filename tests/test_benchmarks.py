@@ -27,7 +27,9 @@ _SMALL = [word for name, number in _FEW.items() for word in (f"--{name}", str(nu
 @pytest.mark.faults
 def test_the_benchmark_of_moves_gives_every_figure() -> None:
     """One JSON document, with a figure of each measure and a verdict on each reach."""
-    done = subprocess.run([sys.executable, _SCRIPTS / "move.py", "--json", *_SMALL], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, _SCRIPTS / "move.py", "--json", *_SMALL], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     measured = {name.split()[0].rstrip(",") for name in found["figures"]}
