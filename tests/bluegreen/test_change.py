@@ -89,6 +89,30 @@ def test_nothing_is_lost_where_nobody_was_switched(make_changing: MakeChanging) 
     arena.require_nothing_left()
 
 
+def test_a_change_without_a_way_back(make_changing: MakeChanging) -> None:
+    """From the first switch on nobody goes home, and what green notes for its proofs alone is forgotten."""
+    arena = make_changing(1, 1)
+    run = arena.begin(one_way=True)
+    arena.switch([arena.tenants[0]])
+    fleet = arena.project.fleet()
+    with pytest.raises(errors.NoWayBack):
+        fleet.undo_bluegreen()
+    with pytest.raises(errors.NoWayBack):
+        fleet.switch_bluegreen(tenants=[arena.tenants[0]], home=True)
+    arena.switch()
+    arena.ask("green_0", "UPDATE project SET n = 7 RETURNING n")
+    names = [name for [name] in arena.ask("green_0", "SELECT relname FROM pg_class WHERE relname ~ '^changed_'")]
+    assert names
+
+    def are_forgotten() -> bool:
+        return all(arena.ask("green_0", f"SELECT count(*) FROM shardwright.{name}") == [(0,)] for name in names)
+
+    with arena.carrying(run):
+        until(are_forgotten)
+    arena.finish()
+    arena.require_nothing_left()
+
+
 ORDER = st.sampled_from(["canary", "share", "home", "write", "take over"])
 
 

@@ -211,6 +211,7 @@ class Follower:
             return min(lanes, key=lambda lane: len(changes.tenants(self.context.run, [lane.pair])))
 
     def _tell(self, group: Group) -> None:
+        group.forget_unwanted()
         behind = group.behind().shards
         self.keys = sum(found.total for found in behind.values())
         with suppress(errors.ControlUnavailable, psycopg.Error), self._sets.control() as changes:

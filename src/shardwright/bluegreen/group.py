@@ -138,11 +138,21 @@ class Group:
 
     def _forget(self, reader: psycopg.Connection[Any], shard: str, taken: str) -> None:
         """Together with the keys of its own rows that were noted for a proof: none is being made now."""
-        forget_drained(reader, _all_of(self.ways_from(shard)).tables, taken)
+        if ways := self.ways_from(shard):
+            forget_drained(reader, _all_of(ways).tables, taken)
         foreign = [table for lane in self.lanes for table in self._own_tables(lane, shard) if not table.notes_itself]
         seen = sql.SQL("pg_catalog.pg_visible_in_snapshot(xid, {}::pg_catalog.pg_snapshot)").format(sql.Literal(taken))
         for queue in {table.changed.as_string(None): table.changed for table in foreign}.values():
             reader.execute(sql.SQL("DELETE FROM {} WHERE {}").format(queue, seen))
+
+    def forget_unwanted(self) -> None:
+        """What was noted on shards that give nothing, for proofs alone, is gone."""
+        for shard in self.shards:
+            if not self.ways_from(shard):
+                reader = self._reader(shard)
+                with snapshot(reader) as taken:
+                    pass
+                self._forget(reader, shard, taken)
 
     def _own_tables(self, lane: Lane, shard: str) -> Iterator[Any]:
         if lane.green == shard:
