@@ -42,7 +42,7 @@ def test_the_benchmark_of_moves_gives_every_figure() -> None:
 def test_the_benchmark_of_blue_green_changes_gives_every_figure() -> None:
     """One JSON document, with a figure of each measure."""
     few = ["--rows", "1000", "--turns", "3", "--rates", "100", "--seconds", "1.5"]
-    command = [sys.executable, _SCRIPTS / "bluegreen.py", "--json", *few]
+    command = [sys.executable, str(_SCRIPTS / "bluegreen.py"), "--json", *few]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["figures"]

@@ -201,16 +201,19 @@ Mutant = AbstractContextManager[None]
 
 
 def a_fence_that_reads_a_table_row() -> Mutant:
-    def make(_: Callable[..., Any]) -> Callable[..., Any]:
-        def flag(scope: Any) -> Any:
-            row = (
-                "(SELECT CASE WHEN gone_to IS NULL OR side = 'target' THEN 1 END FROM shardwright.move WHERE move = {})"
-            )
-            return sql.SQL(row).format(sql.Literal(scope.move))
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        def shuts_out(flag: fence.Fence) -> sql.Composed:
+            row = sql.SQL(
+                "(SELECT CASE WHEN gone_to IS NULL OR side = 'target' THEN 1 END FROM shardwright.move WHERE {})"
+            ).format(flag.line)
+            return sql.SQL(
+                "CASE WHEN pg_catalog.pg_advisory_xact_lock_shared({}, {}) IS NOT NULL "
+                "THEN ({} OPERATOR(pg_catalog.=) 1) IS NOT TRUE ELSE true END"
+            ).format(sql.Literal(flag.lock_class), flag.lock_key, row)
 
-        return flag
+        return shuts_out
 
-    return instead("fence.flag", make)
+    return instead("fence.shuts_out", make)
 
 
 def a_last_drain_from_a_snapshot_older_than_the_lock() -> Mutant:

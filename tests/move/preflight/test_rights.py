@@ -115,7 +115,7 @@ def test_triggers_that_fire_for_replicas_too(shards: Shards) -> None:
     assert shards.find(triggers) == []
     shards.both("ALTER TABLE tasks ENABLE ALWAYS TRIGGER shouts")
     (said,) = mended(shards, triggers)
-    assert said == "trigger shouts of tasks on target fires for replicas too: also for each row of the move"
+    assert said == "trigger shouts of tasks on target fires for replicas too: also for each row that is brought"
 
 
 @pytest.mark.parametrize("lacking", range(3))
