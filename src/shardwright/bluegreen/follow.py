@@ -58,7 +58,6 @@ class Follower:
         self.keys = 0
         self._sets = sets
         self._jobs: deque[Job] = deque()
-        self._group: Group | None = None
 
     def add(self, jobs: Iterable[Job]) -> None:
         """They are done when there is time."""
