@@ -90,10 +90,6 @@ class Order:
     by: str
 
 
-class Undecided(Exception):
-    """The control database went away over a commit: only it knows what became of that."""
-
-
 class Changes:
     """The changes of one shard set, over a connection to the control database in autocommit."""
 
@@ -185,42 +181,27 @@ class Changes:
         One transaction, guarded by the runner's number; done again it changes nothing. Raises Superseded,
         PlacementChanged, NoSuchTenant; Undecided where it may have been done or not.
         """
-        is_sent = False
-        try:
-            with self._held(run, runner):
-                found = self.tenant(run, tenant)
-                if found.at_green != to_green:
-                    there = found.green if to_green else found.blue
-                    epoch = move_placement(
-                        self._connection, self._shard_set, tenant, found.shard, there,
-                        expected_epoch=found.epoch, changed_by=changed_by, run=run,
-                    )  # fmt: skip
-                    values = {"run": run, "tenant": tenant, "at_green": to_green, "epoch": epoch}
-                    self._connection.execute(_queries["switch"], values)
-                else:
-                    epoch = found.epoch
-                is_sent = True
-        except psycopg.OperationalError as error:
-            if is_sent:
-                raise Undecided from error
-            raise
+        with Board(self._connection, self._shard_set).deciding(run, runner):
+            found = self.tenant(run, tenant)
+            if found.at_green == to_green:
+                return found.epoch
+            there = found.green if to_green else found.blue
+            epoch = move_placement(
+                self._connection, self._shard_set, tenant, found.shard, there,
+                expected_epoch=found.epoch, changed_by=changed_by, run=run,
+            )  # fmt: skip
+            values = {"run": run, "tenant": tenant, "at_green": to_green, "epoch": epoch}
+            self._connection.execute(_queries["switch"], values)
         return epoch
 
     def switch_everybody(self, run: int, runner: int, lanes: Iterable[tuple[str, str]], *, to_green: bool) -> None:
         """Shared rows and new tenants of these lanes are written on green, or on blue again. As `switch`."""
-        is_sent = False
-        try:
-            with self._held(run, runner):
-                for blue, green in lanes:
-                    values = {"run": run, "blue": blue, "green": green, "at_green": to_green}
-                    self._connection.execute(_queries["switch_everybody"], values)
-                    set_takes_new(self._connection, self._shard_set, [green], to_green)
-                    set_takes_new(self._connection, self._shard_set, [blue], not to_green)
-                is_sent = True
-        except psycopg.OperationalError as error:
-            if is_sent:
-                raise Undecided from error
-            raise
+        with Board(self._connection, self._shard_set).deciding(run, runner):
+            for blue, green in lanes:
+                values = {"run": run, "blue": blue, "green": green, "at_green": to_green}
+                self._connection.execute(_queries["switch_everybody"], values)
+                set_takes_new(self._connection, self._shard_set, [green], to_green)
+                set_takes_new(self._connection, self._shard_set, [blue], not to_green)
 
     def held(self, run: int, runner: int) -> Change:
         """The change, once no decision can be on its way any more. Raises Superseded."""

@@ -15,8 +15,8 @@ import psycopg
 from shardwright import errors
 from shardwright.bluegreen.group import Group, NewTenants
 from shardwright.bluegreen.lanes import Lane
-from shardwright.bluegreen.store import Changes, Undecided
-from shardwright.runs.board import Superseded
+from shardwright.bluegreen.store import Changes
+from shardwright.runs.board import Superseded, Undecided
 from shardwright.runs.store import operator
 from shardwright.transfer import fence
 from shardwright.transfer.compare import Comparison, compare_frozen

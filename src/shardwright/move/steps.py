@@ -12,10 +12,11 @@ import psycopg
 
 from shardwright import errors
 from shardwright.move import certificate
-from shardwright.move.store import Moves, Undecided
+from shardwright.move.store import Moves
 from shardwright.move.way import Way
 from shardwright.pg import retry
 from shardwright.pg.faults import explain
+from shardwright.runs.board import Undecided
 from shardwright.runs.kinds import Kind, Progress, Step, StepContext
 from shardwright.runs.store import operator
 from shardwright.transfer import capture, fence

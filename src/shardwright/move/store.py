@@ -51,17 +51,12 @@ class Move:
         return {**vars(self), **moments}
 
 
-class Undecided(Exception):
-    """The control database went away over a commit: only it knows what became of that."""
-
-
 class Moves:
     """The moves of one shard set, over a connection to the control database in autocommit."""
 
     def __init__(self, connection: psycopg.Connection[Any], shard_set: str) -> None:
         self._connection = connection
         self._shard_set = shard_set
-        self._is_sent = False
 
     def create(self, run: int, tenant: str, source: str, target: str, epoch: int, throttle: Mapping[str, Any]) -> None:
         """The run is the tenant's move. Raises MoveUnderWay."""
@@ -104,22 +99,22 @@ class Moves:
         One transaction, guarded by the runner's number and the phase; done again it changes nothing. Raises
         Superseded, PlacementChanged, NoSuchTenant; Undecided where it may have been done or not.
         """
-        with self._deciding(), self._held(run, runner) as move:
+        with Board(self._connection, self._shard_set).deciding(run, runner):
+            move = self.move(run)
             if move.phase != "switched":
                 self._require_phase(move, "moving")
                 self._place(move, move.source, move.target, move.epoch, changed_by)
                 self._connection.execute(_queries["switched"], {"run": run, "keep": keep})
-            self._is_sent = True
         return move.epoch + 1
 
     def switch_back(self, run: int, runner: int, *, changed_by: str) -> int:
         """The tenant's placement is the source again; gives the epoch. Raises what `switch` raises."""
-        with self._deciding(), self._held(run, runner) as move:
+        with Board(self._connection, self._shard_set).deciding(run, runner):
+            move = self.move(run)
             if move.phase != "returned":
                 self._require_phase(move, "switched")
                 self._place(move, move.target, move.source, move.epoch + 1, changed_by)
                 self._connection.execute(_queries["phase"], {"run": run, "phase": "returned"})
-            self._is_sent = True
         return move.epoch + 2
 
     def give_up(self, run: int, runner: int) -> str:
@@ -135,17 +130,6 @@ class Moves:
         """The phase, once no decision can be on its way any more. Raises Superseded."""
         with self._held(run, runner) as move:
             return move.phase
-
-    @contextmanager
-    def _deciding(self) -> Iterator[None]:
-        """What fails before the commit was sent has not been done; what fails then may have been."""
-        self._is_sent = False
-        try:
-            yield
-        except psycopg.OperationalError as error:
-            if self._is_sent:
-                raise Undecided from error
-            raise
 
     @contextmanager
     def _held(self, run: int, runner: int) -> Iterator[Move]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -32,6 +32,10 @@ _queries = load(__package__, "board.sql")
 
 class Superseded(Exception):
     """The run is in other hands by now: whoever meets this has no say in it any more."""
+
+
+class Undecided(Exception):
+    """The control database went away over a commit: only it knows what became of that."""
 
 
 @dataclass(frozen=True)
@@ -346,6 +350,23 @@ class Board:
     def hold(self, run: int, runner: int) -> None:
         """Within the caller's transaction the run stays in these hands. Raises Superseded."""
         self._require_row(_queries["hold_as"], {"run": run, "runner": runner})
+
+    @contextmanager
+    def deciding(self, run: int, runner: int) -> Iterator[None]:
+        """A transaction with the run in these hands. What fails before its commit was sent has not been done.
+
+        Raises Superseded; Undecided where the commit was sent and its answer lost.
+        """
+        is_sent = False
+        try:
+            with self._connection.transaction():
+                self.hold(run, runner)
+                yield
+                is_sent = True
+        except psycopg.OperationalError as error:
+            if is_sent:
+                raise Undecided from error
+            raise
 
     def turn_back(self, run: int, runner: int) -> bool:
         """Whether the run goes back from here on; False where a final step was begun. Raises Superseded."""
