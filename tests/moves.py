@@ -33,7 +33,7 @@ from shardwright.move.operate import MoveStatus
 from shardwright.move.store import Moves
 from shardwright.runs.board import Board
 from shardwright.runs.stopping import StopRequest
-from shardwright.transfer import capture, clear, compare, copy, drain, fence, stream, switch
+from shardwright.transfer import capture, clear, compare, copy, drain, fence, stream, switch, triggers
 
 SCHEMA = """
 CREATE TABLE plan (code text PRIMARY KEY, price integer);
@@ -674,6 +674,7 @@ _FILL = (
 OWNERS: dict[str, Any] = {
     "Board": Board, "Moves": Moves, "certificate": certificate, "Copy": copy.Copy, "Switch": switch.Switch,
     "capture": capture, "clear": clear, "compare": compare, "drain": drain, "fence": fence, "stream": stream,
+    "triggers": triggers,
 }  # fmt: skip
 
 

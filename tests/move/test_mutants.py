@@ -257,7 +257,7 @@ def rows_deleted_before_the_placement_has_moved() -> Mutant:
 
 
 def a_plain_trigger_without_always() -> Mutant:
-    return instead("capture.always", lambda _: lambda *_: sql.SQL("SELECT 1"))
+    return instead("triggers.always", lambda _: lambda *_: sql.SQL("SELECT 1"))
 
 
 def a_drain_that_forgets_by_range() -> Mutant:

@@ -17,13 +17,13 @@ from psycopg import sql
 
 from shardwright.pg.queries import load
 from shardwright.pg.tables import TableName
-from shardwright.runs.kinds import Progress, StepContext
+from shardwright.runs.kinds import StepContext
 from shardwright.transfer import fence
-from shardwright.transfer.graph import with_partitions
 from shardwright.transfer.scope import MovedTable, Scope
 from shardwright.transfer.sessions import short_lock
 from shardwright.transfer.triggers import (
-    always,
+    ROW_EVENTS,
+    Guard,
     differ,
     function,
     insist,
@@ -33,8 +33,8 @@ from shardwright.transfer.triggers import (
     private,
     queue,
     refusal,
-    trigger,
 )
+from shardwright.transfer.triggers import install as make_triggers
 from shardwright.transfer.whose import SCHEMA
 
 _queries = load(__package__, "capture.sql")
@@ -84,13 +84,15 @@ def install(
 ) -> None:
     """Every table of tenants has the transfer's triggers, one table in a transaction, in the way of nobody for longer
     than `patience`. Raises Stopped."""
-    present = _installed(connection, scope)
-    for done, table in enumerate(scope.tables):
-        if table.name not in present:
-            insist(
-                connection, context, table.name.identifier, patience, partial(_install, connection, scope, side, table)
-            )
-        context.report(Progress("capture", done + 1, len(scope.tables), "tables"))
+    guards = [
+        Guard(
+            table.placed,
+            {event: table.capture(event) for event in (*ROW_EVENTS, "truncate")},
+            {event: _when(scope, side, table, event) for event in ROW_EVENTS},
+        )
+        for table in scope.tables
+    ]
+    make_triggers(connection, scope.move, guards, context, patience)
 
 
 def remove(connection: psycopg.Connection[Any], move: int, context: StepContext, patience: timedelta) -> None:
@@ -139,32 +141,7 @@ def is_registered(connection: psycopg.Connection[Any], move: int) -> bool:
     return connection.execute(_queries["registered"], {"move": move}).fetchone() is not None
 
 
-# --- installing one table -----------------------------------------------------------------------
-
-
-def _installed(connection: psycopg.Connection[Any], scope: Scope) -> set[Any]:
-    values = {"trigger": f"shardwright_{scope.move}_truncate"}
-    found = {tuple(row) for row in connection.execute(_queries["installed"], values)}
-    return {table.name for table in scope.tables if (table.name.schema, table.name.name) in found}
-
-
-def _install(connection: psycopg.Connection[Any], scope: Scope, side: str, table: MovedTable) -> None:
-    connection.execute(sql.SQL("; ").join(_triggers(scope, side, table)))
-
-
-def _triggers(scope: Scope, side: str, table: MovedTable) -> Iterator[sql.Composed]:
-    for event in ("insert", "update", "delete"):
-        name = trigger(scope.move, event)
-        yield sql.SQL("CREATE TRIGGER {} AFTER {} ON {} FOR EACH ROW {} EXECUTE FUNCTION {}()").format(
-            name, sql.SQL(event.upper()), table.name.identifier, _when(scope, side, table, event), table.capture(event)
-        )
-        yield always(table.name.identifier, name)
-    name = trigger(scope.move, "truncate")
-    for each in with_partitions(table.placed):
-        yield sql.SQL("CREATE TRIGGER {} BEFORE TRUNCATE ON {} FOR EACH STATEMENT EXECUTE FUNCTION {}()").format(
-            name, each.name.identifier, table.capture("truncate")
-        )
-        yield always(each.name.identifier, name)
+# --- the triggers themselves ----------------------------------------------------------------------
 
 
 def _drop_triggers(connection: psycopg.Connection[Any], table: sql.Identifier, names: list[sql.Identifier]) -> None:
@@ -238,7 +215,7 @@ def _bodies(scope: Scope, table: MovedTable) -> Iterator[tuple[str, sql.Composed
         ),
     }
     kind = _DIRECT if table.is_direct else _INDIRECT
-    for event in ("insert", "update", "delete"):
+    for event in ROW_EVENTS:
         yield event, sql.SQL(kind[event]).format(**parts)
     message = f"{table.shown} can't be truncated while tenant {scope.tenant!r} is being moved"
     yield "truncate", sql.SQL("BEGIN {} END").format(refusal("SW004", message, _HINT))

@@ -31,14 +31,6 @@ SELECT pg_catalog.to_regclass('shardwright.move') IS NOT NULL AND NOT EXISTS (SE
 DROP TABLE shardwright.move;
 DROP SCHEMA shardwright
 
--- name: installed
--- The trigger that is made last, and only together with the others.
-SELECT nspname, relname
-FROM pg_catalog.pg_trigger
-JOIN pg_catalog.pg_class ON pg_class.oid = tgrelid
-JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace
-WHERE tgname = %(trigger)s
-
 -- name: triggers
 -- Not those that a partition has from its parent.
 SELECT nspname, relname, tgname

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import psycopg
@@ -18,24 +17,24 @@ from psycopg import sql
 
 from shardwright.pg.queries import load
 from shardwright.pg.tables import TableName
-from shardwright.runs.kinds import Progress, StepContext
+from shardwright.runs.kinds import StepContext
 from shardwright.transfer import fence
-from shardwright.transfer.graph import PlacedTable, TableGraph, with_partitions
+from shardwright.transfer.graph import PlacedTable, TableGraph
 from shardwright.transfer.rows import owner, rows_below
 from shardwright.transfer.scope import MovedTable
 from shardwright.transfer.triggers import (
-    always,
+    ROW_EVENTS,
+    Guard,
     differ,
     function,
-    insist,
     is_mover,
     ledger,
     log,
     private,
     queue,
     refusal,
-    trigger,
 )
+from shardwright.transfer.triggers import install as make_triggers
 from shardwright.transfer.whose import EVERYBODY, SCHEMA, tenants_of
 
 _queries = load(__package__, "everyone.sql")
@@ -120,13 +119,16 @@ _TENANTS = """CREATE TABLE {} (
 def install(connection: psycopg.Connection[Any], watch: Watch, context: StepContext, patience: timedelta) -> None:
     """Every watched table has its triggers, one table in a transaction, in the way of nobody for longer than
     `patience`. Raises Stopped."""
-    values = {"trigger": f"shardwright_{watch.number}_truncate"}
-    present = {TableName(*row) for row in connection.execute(_queries["installed"], values)}
-    for done, table in enumerate(watch.tables):
-        if table.name not in present:
-            make = partial(connection.execute, sql.SQL("; ").join(_triggers(watch.number, table)))
-            insist(connection, context, table.name.identifier, patience, make)
-        context.report(Progress("capture", done + 1, len(watch.tables), "tables"))
+    new = sql.SQL("WHEN (NOT ({}))").format(is_mover(watch.number))  # not for each row of the copy
+    guards = [
+        Guard(
+            table.placed,
+            {event: _name(watch.number, table, event) for event in (*ROW_EVENTS, "truncate")},
+            {"insert": new},
+        )
+        for table in watch.tables
+    ]
+    make_triggers(connection, watch.number, guards, context, patience)
 
 
 def add_tenants(
@@ -223,26 +225,6 @@ END
 
 def _refuse_name(number: int) -> sql.Identifier:
     return sql.Identifier(SCHEMA, f"refuse_{number}")
-
-
-def _triggers(number: int, table: Watched) -> Iterator[sql.Composed]:
-    for event in ("insert", "update", "delete"):
-        name = trigger(number, event)
-        yield sql.SQL("CREATE TRIGGER {} AFTER {} ON {} FOR EACH ROW {} EXECUTE FUNCTION {}()").format(
-            name, sql.SQL(event.upper()), table.name.identifier, _when(number, event), _name(number, table, event)
-        )
-        yield always(table.name.identifier, name)
-    name = trigger(number, "truncate")
-    for each in with_partitions(table.placed):
-        yield sql.SQL("CREATE TRIGGER {} BEFORE TRUNCATE ON {} FOR EACH STATEMENT EXECUTE FUNCTION {}()").format(
-            name, each.name.identifier, _name(number, table, "truncate")
-        )
-        yield always(each.name.identifier, name)
-
-
-def _when(number: int, event: str) -> sql.Composable:
-    """Not for each row of the copy."""
-    return sql.SQL("WHEN (NOT ({}))").format(is_mover(number)) if event == "insert" else sql.SQL("")
 
 
 def _name(number: int, table: Watched, event: str) -> sql.Identifier:

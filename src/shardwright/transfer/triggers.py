@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -11,12 +13,61 @@ from psycopg import sql
 
 from shardwright.pg import activity, retry
 from shardwright.pg.queries import load
-from shardwright.runs.kinds import StepContext
+from shardwright.pg.tables import TableName
+from shardwright.runs.kinds import Progress, StepContext
+from shardwright.transfer.graph import PlacedTable, with_partitions
 from shardwright.transfer.scope import MovedTable
 from shardwright.transfer.sessions import MARK, short_lock
 
+ROW_EVENTS = ("insert", "update", "delete")
 _TELL_AFTER = 5
 _queries = load(__package__, "triggers.sql")
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A table, the functions of its triggers by their events, and when these fire at all (nothing: always)."""
+
+    placed: PlacedTable
+    functions: Mapping[str, sql.Identifier]
+    whens: Mapping[str, sql.Composable]
+
+    def triggers(self, number: int) -> Iterator[sql.Composed]:
+        """Statements that make all of them for transfer `number`, that of TRUNCATE as the last."""
+        table = self.placed.table.name.identifier
+        for event in ROW_EVENTS:
+            name = trigger(number, event)
+            yield sql.SQL("CREATE TRIGGER {} AFTER {} ON {} FOR EACH ROW {} EXECUTE FUNCTION {}()").format(
+                name, sql.SQL(event.upper()), table, self.whens.get(event, sql.SQL("")), self.functions[event]
+            )
+            yield always(table, name)
+        name = trigger(number, "truncate")
+        for each in with_partitions(self.placed):
+            yield sql.SQL("CREATE TRIGGER {} BEFORE TRUNCATE ON {} FOR EACH STATEMENT EXECUTE FUNCTION {}()").format(
+                name, each.name.identifier, self.functions["truncate"]
+            )
+            yield always(each.name.identifier, name)
+
+
+def install(
+    connection: psycopg.Connection[Any],
+    number: int,
+    guards: Sequence[Guard],
+    context: StepContext,
+    patience: timedelta,
+) -> None:
+    """Every table has its triggers, one table in a transaction, in the way of nobody for longer than `patience`.
+
+    Raises Stopped.
+    """
+    values = {"trigger": f"shardwright_{number}_truncate"}
+    present = {TableName(*row) for row in connection.execute(_queries["installed"], values)}
+    for done, guard in enumerate(guards):
+        name = guard.placed.table.name
+        if name not in present:
+            make = partial(connection.execute, sql.SQL("; ").join(guard.triggers(number)))
+            insist(connection, context, name.identifier, patience, make)
+        context.report(Progress("capture", done + 1, len(guards), "tables"))
 
 
 def trigger(number: int, event: str) -> sql.Identifier:

@@ -1,3 +1,11 @@
+-- name: installed
+-- The trigger that is made last, and only together with the others.
+SELECT nspname, relname
+FROM pg_catalog.pg_trigger
+JOIN pg_catalog.pg_class ON pg_class.oid = tgrelid
+JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace
+WHERE tgname = %(trigger)s
+
 -- name: lock_holder
 -- The oldest transaction that has a lock on the table which is in the way of ours: of writers, or any at all. A
 -- prepared one has no process.
