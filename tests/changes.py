@@ -33,7 +33,7 @@ from shardwright import Tenants
 from shardwright.bluegreen import create, steps
 from shardwright.bluegreen.follow import Conductor, Follower
 from shardwright.bluegreen.group import Group
-from shardwright.bluegreen.operate import ChangeStatus
+from shardwright.bluegreen.status import ChangeStatus
 from shardwright.bluegreen.store import Changes
 from shardwright.bluegreen.switching import Switching
 from shardwright.catalog import placement

@@ -29,7 +29,7 @@ import psycopg
 from kit import Project, until
 from shardwright.catalog.control import open_control
 from shardwright.move import certificate
-from shardwright.move.operate import MoveStatus
+from shardwright.move.status import MoveStatus
 from shardwright.move.store import Moves
 from shardwright.runs.board import Board
 from shardwright.runs.stopping import StopRequest

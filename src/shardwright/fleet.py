@@ -17,12 +17,13 @@ from shardwright import errors
 from shardwright.bluegreen import operate as changing
 from shardwright.bluegreen import retire as retiring
 from shardwright.bluegreen import start as greens
+from shardwright.bluegreen import status as changes
 from shardwright.bluegreen import steps as greening
 from shardwright.bluegreen import verify as greened
 from shardwright.bluegreen.afterwards import Rewriting, afterwards
 from shardwright.bluegreen.archive import Archive
-from shardwright.bluegreen.operate import ChangeStatus
 from shardwright.bluegreen.start import ChangeOptions, ChangePlan
+from shardwright.bluegreen.status import ChangeStatus
 from shardwright.bluegreen.store import ChangedTenant
 from shardwright.catalog import tenants as directory
 from shardwright.catalog.add import add_shard, plan_add
@@ -37,17 +38,19 @@ from shardwright.migration import lint as linting
 from shardwright.migration import resume as resuming
 from shardwright.migration import rollback as rollbacks
 from shardwright.migration.history import History
-from shardwright.migration.operation import set_lock
 from shardwright.migration.plan import Plan
 from shardwright.migration.rehearse import Rehearsal
 from shardwright.migration.render import render
 from shardwright.migration.trial import require_feasible
+from shardwright.monitor.picture import Picture, take
+from shardwright.monitor.watch import Habits, Watch
 from shardwright.move import operate, verify
 from shardwright.move import start as starting
+from shardwright.move import status as moves
 from shardwright.move import steps as moving
 from shardwright.move.certificate import Certificate
-from shardwright.move.operate import MoveStatus
 from shardwright.move.start import MovePlan
+from shardwright.move.status import MoveStatus
 from shardwright.move.store import Move
 from shardwright.move.verify import Verification
 from shardwright.runs.board import Board, DurableRun, Places, RunEvent, StepRecord, WorkerSeen
@@ -396,13 +399,13 @@ class Fleet:
 
     def moves(self) -> list[MoveStatus]:
         """The moves that are not at their end."""
-        return operate.open_moves(self.resolved) if self._has_control else []
+        return moves.open_moves(self.resolved) if self._has_control else []
 
     def move_status(self, tenant: str) -> MoveStatus:
         """The tenant's open move, else its last. Raises NoSuchMove."""
         if not self._has_control:
             raise errors.NoSuchMove(what=f"tenant {tenant!r}")
-        return operate.status_of(self.resolved, tenant)
+        return moves.status_of(self.resolved, tenant)
 
     def undo_move(
         self, tenant: str, *, stop: StopRequest | None = None, tell: Callable[[RunEvent], None] = lambda _: None
@@ -484,7 +487,7 @@ class Fleet:
         """The open change, else the last. Raises NoSuchChange."""
         if not self._has_control:
             raise errors.NoSuchChange(what=f"shard set {self.config.fleet.set!r}")
-        return changing.status(self.resolved)
+        return changes.status(self.resolved)
 
     def carry_bluegreen(
         self,
@@ -554,7 +557,7 @@ class Fleet:
         """One tenant of the open change, else of the last. Raises NoSuchChange, NoSuchTenant."""
         if not self._has_control:
             raise errors.NoSuchChange(what=f"shard set {self.config.fleet.set!r}")
-        return changing.tenant_of(self.resolved, tenant)
+        return changes.tenant_of(self.resolved, tenant)
 
     def require_archivable_bluegreen(self) -> None:
         """Raises NotArchived, EmbeddedError where the blue shards could not be archived; changes nothing."""
@@ -625,20 +628,14 @@ class Fleet:
     def runs(self, *, limit: int = 20) -> list[Run]:
         """The newest runs in the ledger, newest first."""
         with self._ledger() as ledger:
-            return [self._as_it_is(ledger, run) for run in ledger.runs(limit)] if ledger else []
+            return [ledger.as_it_is(run) for run in ledger.runs(limit)] if ledger else []
 
     def run(self, number: int) -> tuple[Run, list[ShardResult]]:
         """One run and each shard's result in it. Raises NoSuchRun."""
         with self._ledger() as ledger:
             if ledger is None:
                 raise errors.NoSuchRun(run=number)
-            return self._as_it_is(ledger, ledger.run(number)), ledger.results(number)
-
-    def _as_it_is(self, ledger: Ledger, run: Run) -> Run:
-        """A run whose process was killed stays open until the next operation; nobody holds its lock any more."""
-        if run.is_durable or run.state != "running" or ledger.is_held(set_lock(self.resolved.shard_set)):
-            return run
-        return replace(run, state="abandoned", note="its process ended without a word; the shards say how far it came")
+            return ledger.as_it_is(ledger.run(number)), ledger.results(number)
 
     def resume(
         self, number: int, *, stop: StopRequest | None = None, on_event: Listener = ignore
@@ -651,6 +648,20 @@ class Fleet:
             self._operate(number, Board.resume)
             return self.run(number)
         return resuming.resume(self._for_acting, number, stop=stop or StopRequest(), on_event=on_event)
+
+    # --- watching -----------------------------------------------------------------------------
+
+    def picture(self, before: Picture | None = None) -> Picture:
+        """The fleet as it is now; reads only, one connection a shard. `before`: the picture before, for rates."""
+        return take(self.resolved, before, has_control=self._has_control)
+
+    def watch(self, *, say: Callable[[str], None] = lambda _: None) -> Watch:
+        """A picture every so often, for as long as the block of `with` lasts, as [monitor] and [alerts] have it.
+
+        Whom alerts are for is told. `say` hears what goes wrong with the watch itself.
+        """
+        section = self.config.monitor
+        return Watch(self.picture, self.check, Habits(section.every, section.check_every), say=say)
 
     # --- durable runs -------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from psycopg import sql
 
 from kit import until
 from moves import Arena, Key, MakeArena, at, differences, instead
-from shardwright.move.operate import MoveStatus
+from shardwright.move.status import MoveStatus
 from shardwright.transfer import drain, fence
 from shardwright.transfer.clear import clear
 from shardwright.transfer.drain import Drained

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -22,10 +21,9 @@ from shardwright.runs.events import Listener, RunFinished, RunStarted, ShardFini
 from shardwright.runs.fanout import FanOut, FanOutLimits, Job, JobResult
 from shardwright.runs.results import RunResult, ShardResult, Status
 from shardwright.runs.stopping import StopRequest
-from shardwright.runs.store import Ledger, Run, operator
+from shardwright.runs.store import Ledger, Run, operator, set_lock
 
 _TOGETHER = 0.1  # seconds: results that come faster than this are written together
-_SET_LOCKS = 1 << 16  # set locks are numbers from here on, below are locks of other things
 
 
 class Operation:
@@ -227,11 +225,6 @@ class Operation:
 def session_of(kind: str, run: int | None) -> str:
     """The application_name of the session that holds the set's lock; by it a durable run's successor finds it."""
     return f"shardwright {kind} ({operator() if run is None else f'run {run}'})"
-
-
-def set_lock(shard_set: str) -> int:
-    """The advisory lock, in the control database, of whoever works on the set."""
-    return _SET_LOCKS + zlib.crc32(shard_set.encode()) % (1 << 30)
 
 
 @contextmanager

@@ -50,6 +50,19 @@ WHERE shard_set = %(shard_set)s
 ORDER BY id DESC
 LIMIT %(limit)s
 
+-- name: open_runs
+SELECT id, kind, shard_set, state, target, undoes, started_by, started_on, process, started_at, finished_at,
+       exit_code, note, durable,
+       extract('epoch' FROM clock_timestamp() - greatest(
+           started_at, beat.at,
+           (SELECT max(shard.changed_at) FROM shardwright.run_shard AS shard WHERE shard.run = run.id)))::float
+FROM shardwright.run
+LEFT JOIN LATERAL (
+    SELECT event.at FROM shardwright.run_event AS event WHERE event.run = run.id ORDER BY event.id DESC LIMIT 1
+) AS beat ON true
+WHERE run.shard_set = %(shard_set)s AND run.finished_at IS NULL
+ORDER BY run.id
+
 -- name: running
 SELECT id, kind, shard_set, state, target, undoes, started_by, started_on, process, started_at, finished_at,
        exit_code, note, durable

@@ -6,8 +6,9 @@ import getpass
 import json
 import os
 import socket
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from shardwright.pg.queries import load
 from shardwright.runs.results import ShardResult, Status
 
 _queries = load(__package__)
+_SET_LOCKS = 1 << 16  # set locks are numbers from here on, below are locks of other things
 Decision = Literal["commit", "abort"]
 
 
@@ -211,6 +213,17 @@ class Ledger:
         values = {"shard_set": self._shard_set, "limit": limit}
         return [Run(*row) for row in self._connection.execute(_queries["runs"], values)]
 
+    def open_runs(self) -> list[tuple[Run, float]]:
+        """Every run of the set that is not at its end, oldest first, and how many seconds ago it was last heard of."""
+        rows = self._connection.execute(_queries["open_runs"], {"shard_set": self._shard_set})
+        return [(Run(*row[:-1]), row[-1]) for row in rows]
+
+    def as_it_is(self, run: Run) -> Run:
+        """A run whose process was killed stays open until the next operation; nobody holds its lock any more."""
+        if run.is_durable or run.state != "running" or self.is_held(set_lock(self._shard_set)):
+            return run
+        return replace(run, state="abandoned", note="its process ended without a word; the shards say how far it came")
+
     def running(self) -> Run | None:
         """The run that is not closed yet, if any; its process may be dead."""
         return self._one("running")
@@ -241,6 +254,11 @@ class Ledger:
     def _one(self, query: str) -> Run | None:
         row = self._connection.execute(_queries[query], {"shard_set": self._shard_set}).fetchone()
         return Run(*row) if row else None
+
+
+def set_lock(shard_set: str) -> int:
+    """The advisory lock, in the control database, of whoever works on the set."""
+    return _SET_LOCKS + zlib.crc32(shard_set.encode()) % (1 << 30)
 
 
 def operator() -> str:

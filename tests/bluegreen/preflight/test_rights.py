@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shardwright.bluegreen.operate import ChangeStatus
+from shardwright.bluegreen.status import ChangeStatus
 from two_sets import Sets
 
 PAGE = Path(__file__).parents[3] / "docs" / "howto" / "operations.md"
