@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
+
+import psycopg
 
 from shardwright import errors
 from shardwright.bluegreen.sets import NAME
@@ -116,14 +119,26 @@ def status(fleet: FleetConfig) -> ChangeStatus:
         found = Changes(control, fleet.shard_set).last() if control else None
         if control is None or found is None:
             raise errors.NoSuchChange(what=f"shard set {fleet.shard_set!r}")
-        changes, board = Changes(control, fleet.shard_set), Board(control, fleet.shard_set)
-        run = board.run(found.run)
-        assert run is not None  # noqa: S101 a change has a run, and no run is ever deleted
-        return ChangeStatus(
-            found, run, tuple(board.steps(found.run)), tuple(changes.lanes(found.run)),
-            tuple(changes.tenants(found.run)), eta(board.samples(found.run)), tuple(changes.orders(found.run)),
-            sum(worker.silent < _SILENT for worker in board.workers()),
-        )  # fmt: skip
+        return _status(control, fleet, found)
+
+
+def status_of_run(fleet: FleetConfig, run: int) -> ChangeStatus | None:
+    """The change that the run is; None where it is none."""
+    with read_control(fleet.control, application_name=NAME) as control, suppress(errors.NoSuchChange):
+        if control is not None:
+            return _status(control, fleet, Changes(control, fleet.shard_set).change(run))
+    return None
+
+
+def _status(control: psycopg.Connection[Any], fleet: FleetConfig, found: Change) -> ChangeStatus:
+    changes, board = Changes(control, fleet.shard_set), Board(control, fleet.shard_set)
+    run = board.run(found.run)
+    assert run is not None  # noqa: S101 a change has a run, and no run is ever deleted
+    return ChangeStatus(
+        found, run, tuple(board.steps(found.run)), tuple(changes.lanes(found.run)),
+        tuple(changes.tenants(found.run)), eta(board.samples(found.run)), tuple(changes.orders(found.run)),
+        sum(worker.silent < _SILENT for worker in board.workers()),
+    )  # fmt: skip
 
 
 def tenant_of(fleet: FleetConfig, tenant: str) -> ChangedTenant:

@@ -1,0 +1,124 @@
+"""How the page writes numbers, times and states: for people, in few characters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from markupsafe import Markup, escape
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_THIN = "\N{NARROW NO-BREAK SPACE}"
+_DASH = "\N{EN DASH}"
+
+
+def count(number: float | None) -> str:
+    """`1 234 567`, in groups of three; a dash where it is not known."""
+    return _DASH if number is None else f"{number:,.0f}".replace(",", _THIN)
+
+
+def short(number: float | None) -> str:
+    """`1.2 k`, `34 M`: three figures at most."""
+    if number is None:
+        return _DASH
+    for unit in ("", "k", "M", "G", "T"):
+        if abs(number) < 999.5 or unit == "T":
+            break
+        number /= 1000
+    if not unit:
+        return f"{number:.0f}" if number == round(number) or number >= 10 else f"{number:.1f}"
+    return f"{_three(number)}{_THIN}{unit}"
+
+
+def size(number: float | None) -> str:
+    """Bytes: `12.3 MB`."""
+    if number is None:
+        return _DASH
+    value, unit = float(number), _UNITS[0]
+    for unit in _UNITS:
+        if value < 999.5:
+            break
+        value /= 1000
+    return f"{value:.0f}{_THIN}B" if unit == "B" else f"{_three(value)}{_THIN}{unit}"
+
+
+def _three(value: float) -> str:
+    return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}"
+
+
+def span(seconds: float | None) -> str:
+    """`0.4 ms`, `12 ms`, `3.2 s`, `12 min`, `1.5 h`, `3 d`."""
+    if seconds is None:
+        return _DASH
+    for most, factor, unit in ((0.9995, 1000, "ms"), (99.5, 1, "s"), (5970, 1 / 60, "min"), (172_000, 1 / 3600, "h")):
+        if seconds < most:
+            value = seconds * factor
+            return f"{value:.1f}{_THIN}{unit}" if value < 9.95 and unit != "min" else f"{value:.0f}{_THIN}{unit}"
+    return f"{seconds / 86400:.0f}{_THIN}d"
+
+
+def share(part: float | None) -> str:
+    """`61 %`; one figure more above 99, where it matters."""
+    if part is None:
+        return _DASH
+    return f"{part * 100:.1f}{_THIN}%" if 0.99 < part < 1 else f"{part * 100:.0f}{_THIN}%"
+
+
+def ago(moment: datetime | None, now: datetime | None = None) -> Markup:
+    """A `<time>`: `3 min ago`, `in 2 h`; the moment itself when pointed at."""
+    if moment is None:
+        return Markup(_DASH)
+    seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
+    told = f"{span(max(seconds, 0.0) // 1)} ago" if seconds >= 1 else "now" if seconds > -1 else f"in {span(-seconds)}"
+    return Markup('<time datetime="{0}" title="{1}">{2}</time>').format(moment.isoformat(), full(moment), told)
+
+
+def moment(at: datetime | None) -> Markup:
+    """A `<time>`: the day and the second."""
+    if at is None:
+        return Markup(_DASH)
+    return Markup('<time datetime="{0}">{1}</time>').format(at.isoformat(), full(at))
+
+
+def full(at: datetime) -> str:
+    """`2026-11-23 03:22:23 UTC`."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 shard`, `2 shards`."""
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def joined(names: tuple[str, ...] | list[str], most: int = 6) -> str:
+    """The names, with `and 80 more` for those beyond a few."""
+    more = f" and {count(len(names) - most)} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def progress(told: Mapping[str, Any]) -> str:
+    """`copy: 1 200 of 9 000 rows`."""
+    of = f" of {count(told['total'])}" if told.get("total") is not None else ""
+    return f"{told['phase']}: {count(told['done'])}{of} {told['unit']}"
+
+
+def code(text: str) -> Markup:
+    """A cure: what is a command in it stands out, whole lines of it are whole lines."""
+    return Markup("<code>{0}</code>").format(text) if text else Markup("")
+
+
+FILTERS = {
+    "count": count,
+    "short": short,
+    "size": size,
+    "span": span,
+    "share": share,
+    "ago": ago,
+    "moment": moment,
+    "counted": counted,
+    "joined": joined,
+    "progress": progress,
+    "cure": code,
+    "id": lambda text: escape(text),
+}
