@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from shardwright.catalog.control import read_control
 from shardwright.config import FleetConfig
 from shardwright.migration.history import History, ScriptLocation, State
 from shardwright.monitor.alerts.alert import Alert
-from shardwright.monitor.skew import Skew, skew
+from shardwright.monitor.skew import Skew, Work, read_work, skew
 from shardwright.monitor.uneven import Uneven, uneven
 from shardwright.monitor.vitals import Vitals, read_vitals
 from shardwright.move import status as moves
@@ -58,6 +58,7 @@ class Known:
     workers: tuple[WorkerSeen, ...] = ()
     moves: tuple[MoveStatus, ...] = ()
     change: ChangeStatus | None = None
+    work: Work = field(default_factory=Work)
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def take(fleet: FleetConfig, before: Picture | None = None, *, has_control: bool
         environment=fleet.config.fleet.environment,
         vitals=vitals,
         heads=_heads(fleet),
-        skew=skew({each.shard: each.state for each in vitals if each.state is not None}),
+        skew=_skew(fleet, vitals, known.work),
         uneven=uneven(vitals, most=fleet.config.monitor.uneven),
         runs=known.runs,
         open=known.open,
@@ -141,6 +142,11 @@ def take(fleet: FleetConfig, before: Picture | None = None, *, has_control: bool
         control_fault=known.fault,
         number=before.number + 1 if before else 1,
     )
+
+
+def _skew(fleet: FleetConfig, vitals: Iterable[Vitals], work: Work) -> tuple[Skew, ...]:
+    revisions = {each.shard: each.revision for each in vitals if each.revision is not None}
+    return skew(revisions, work, [shard.name for shard in fleet.green])
 
 
 def without_details(picture: Picture) -> Picture:
@@ -168,6 +174,7 @@ def _ask(control: psycopg.Connection[Any], fleet: FleetConfig) -> Known:
         open=tuple(OpenRun(run, quiet, board.run(run.id) if run.is_durable else None) for run, quiet in still_open),
         runs=tuple(ledger.as_it_is(run) for run in ledger.runs(_LAST)),
         workers=tuple(board.workers()),
+        work=read_work(control, fleet.shard_set),
     )
 
 
