@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+import psycopg
+
 from shardwright import errors
 from shardwright.bluegreen.sets import NAME
 from shardwright.bluegreen.store import Change, ChangedTenant, Changes, Lane, Order
@@ -113,17 +115,25 @@ class ChangeStatus:
 def status(fleet: FleetConfig) -> ChangeStatus:
     """The open change, else the last. Raises NoSuchChange."""
     with read_control(fleet.control, application_name=NAME) as control:
-        found = Changes(control, fleet.shard_set).last() if control else None
-        if control is None or found is None:
-            raise errors.NoSuchChange(what=f"shard set {fleet.shard_set!r}")
-        changes, board = Changes(control, fleet.shard_set), Board(control, fleet.shard_set)
-        run = board.run(found.run)
-        assert run is not None  # noqa: S101 a change has a run, and no run is ever deleted
-        return ChangeStatus(
-            found, run, tuple(board.steps(found.run)), tuple(changes.lanes(found.run)),
-            tuple(changes.tenants(found.run)), eta(board.samples(found.run)), tuple(changes.orders(found.run)),
-            sum(worker.silent < _SILENT for worker in board.workers()),
-        )  # fmt: skip
+        found = last_change_in(control, fleet.shard_set) if control else None
+    if found is None:
+        raise errors.NoSuchChange(what=f"shard set {fleet.shard_set!r}")
+    return found
+
+
+def last_change_in(control: psycopg.Connection[Any], shard_set: str) -> ChangeStatus | None:
+    """The same, over a connection to the control database; None where there never was one."""
+    changes, board = Changes(control, shard_set), Board(control, shard_set)
+    found = changes.last()
+    if found is None:
+        return None
+    run = board.run(found.run)
+    assert run is not None  # noqa: S101 a change has a run, and no run is ever deleted
+    return ChangeStatus(
+        found, run, tuple(board.steps(found.run)), tuple(changes.lanes(found.run)),
+        tuple(changes.tenants(found.run)), eta(board.samples(found.run)), tuple(changes.orders(found.run)),
+        sum(worker.silent < _SILENT for worker in board.workers()),
+    )  # fmt: skip
 
 
 def tenant_of(fleet: FleetConfig, tenant: str) -> ChangedTenant:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from shardwright import errors
-from shardwright.bluegreen import status as changes
-from shardwright.bluegreen.status import ChangeStatus
+from shardwright.bluegreen.status import ChangeStatus, last_change_in
+from shardwright.catalog.changes import SINCE
 from shardwright.catalog.control import read_control
 from shardwright.config import FleetConfig
 from shardwright.migration.history import History, ScriptLocation, State
@@ -20,8 +20,7 @@ from shardwright.monitor.alerts.alert import Alert
 from shardwright.monitor.skew import Skew, Work, read_work, skew
 from shardwright.monitor.uneven import Uneven, uneven
 from shardwright.monitor.vitals import Vitals, read_vitals
-from shardwright.move import status as moves
-from shardwright.move.status import MoveStatus
+from shardwright.move.status import MoveStatus, open_moves_in
 from shardwright.pg.faults import Fault
 from shardwright.runs.board import Board, DurableRun, WorkerSeen
 from shardwright.runs.store import Ledger, Run
@@ -157,33 +156,24 @@ def without_details(picture: Picture) -> Picture:
 
 def _ask_control(fleet: FleetConfig) -> Known:
     try:
-        with read_control(fleet.control, application_name=_NAME) as control:
-            if control is None:
-                return Known()
-            known = _ask(control, fleet)
-        change = _open_change(fleet)
-        return replace(known, moves=tuple(moves.open_moves(fleet)), change=change)
+        with read_control(fleet.control, application_name=_NAME, since=SINCE) as control:
+            return _ask(control, fleet.shard_set) if control else Known()
     except errors.ControlError as error:
         return Known(fault=Fault(str(error), error.hint))
 
 
-def _ask(control: psycopg.Connection[Any], fleet: FleetConfig) -> Known:
-    ledger, board = Ledger(control, fleet.shard_set), Board(control, fleet.shard_set)
+def _ask(control: psycopg.Connection[Any], shard_set: str) -> Known:
+    ledger, board = Ledger(control, shard_set), Board(control, shard_set)
     still_open = [(ledger.as_it_is(run), quiet) for run, quiet in ledger.open_runs()]
+    change = last_change_in(control, shard_set)
     return Known(
         open=tuple(OpenRun(run, quiet, board.run(run.id) if run.is_durable else None) for run, quiet in still_open),
         runs=tuple(ledger.as_it_is(run) for run in ledger.runs(_LAST)),
         workers=tuple(board.workers()),
-        work=read_work(control, fleet.shard_set),
+        moves=tuple(open_moves_in(control, shard_set)),
+        change=change if change and change.change.is_open else None,
+        work=read_work(control, shard_set),
     )
-
-
-def _open_change(fleet: FleetConfig) -> ChangeStatus | None:
-    try:
-        found = changes.status(fleet)
-    except errors.NoSuchChange:
-        return None
-    return found if found.change.is_open else None
 
 
 def _heads(fleet: FleetConfig) -> State | None:
