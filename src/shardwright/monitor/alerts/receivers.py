@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from shardwright import __version__
 from shardwright.config import Config
 from shardwright.dsn import redact
 from shardwright.monitor.alerts.alert import Alert
@@ -79,7 +78,7 @@ class Webhook:
     def tell(self, alerts: Sequence[Alert]) -> None:
         """As `Receiver` says."""
         body = json.dumps(self.document(alerts)).encode()
-        headers = {"Content-Type": "application/json", "User-Agent": f"shardwright/{__version__}"}
+        headers = {"Content-Type": "application/json", "User-Agent": "shardwright"}
         request = urllib.request.Request(self.url, body, headers, method="POST")  # noqa: S310 http(s), says the configuration
         try:
             with urllib.request.urlopen(request, timeout=_PATIENCE) as answer:  # noqa: S310
