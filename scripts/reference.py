@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -69,6 +70,22 @@ MEANINGS = {
     "moves.active": "A move rests while more sessions than that are at work on one of its shards.",
     "moves.lag": "A move rests while a replica of one of its shards is further behind. Needs pg_monitor.",
     "moves.probe": "A SELECT of one boolean, asked on both shards every second: a move rests while it is not true.",
+    "monitor.every": "How often `serve` takes a picture of the fleet: one connection a shard, opened and closed. A "
+    "large fleet is looked at a fifth of the time at most.",
+    "monitor.check_every": "How often `serve` makes a full `check`.",
+    "monitor.uneven": "From which ratio of the most loaded shard to the least on their load is called uneven.",
+    "monitor.exhaustion": "From which share on a sequence or an id counts as about to run out.",
+    "monitor.disk": 'How much the shards of a host have room for together, as `"host:port" = "500GB"` under '
+    "`[monitor.disk]`: PostgreSQL can't tell. Their databases are counted, and nothing else that is on the disk.",
+    "monitor.traces": "Where traces of runs go (OTLP over HTTP). Without it: `OTEL_EXPORTER_OTLP_ENDPOINT`, if set.",
+    "alerts.webhook": "Where alerts are posted.",
+    "alerts.format": "What the webhook gets: our own document, or what Slack (and Mattermost) takes.",
+    "alerts.command": "A program and its arguments, started with the document on its standard input.",
+    "alerts.off": "Rules that are not looked at, by name.",
+    "alerts.hold": "How long a trouble must last before it is told, and be gone before it counts as over.",
+    "alerts.stuck": "After so long without a sign of progress a run is stuck.",
+    "alerts.connections": "The share of a server's connections from which on they are nearly used up.",
+    "alerts.lag": "From which lag on a standby is too far behind.",
     "bluegreen.revision": "The revision of the green shards; the blue ones stay where they are.",
     "bluegreen.placement": "Which green shard a tenant gets: `pairs`, the one that stands where its blue one does, of "
     "as many; `least_loaded`, the largest tenants first onto the emptiest; `modulo`, by a hash of the id.",
@@ -176,9 +193,16 @@ def _kind(field: FieldInfo) -> str:
             + (f" from {bounds['ge']}" if "ge" in bounds else "")
             + (f" to {bounds['le']}" if "le" in bounds else "")
         )
-    if get_origin(kind) is dict and get_args(kind)[1] not in (str, config.Name):
-        return "table of lists of texts"
+    if kind is float:
+        return _number(field)
+    if get_origin(kind) is dict:
+        return _TABLES.get(get_args(kind)[1], "table of lists of texts")
     return _KINDS[get_origin(kind) or kind]
+
+
+def _number(field: FieldInfo) -> str:
+    above = next((rule.gt for rule in field.metadata if hasattr(rule, "gt")), None)
+    return "number from 0 to 1" if above == 0 else f"number above {above}"
 
 
 _KINDS: dict[Any, str] = {
@@ -186,9 +210,12 @@ _KINDS: dict[Any, str] = {
     bool: "`true`, `false`",
     timedelta: "duration",
     DatabaseUrl: "URL",
-    dict: "table of texts",
+    SecretStr: "URL",
     tuple: "list of texts",
 }
+
+
+_TABLES: dict[Any, str] = {str: "table of texts", config.Name: "table of texts", config.Size: "table of sizes"}
 
 
 def _default(field: FieldInfo) -> str:
@@ -349,6 +376,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "config.runs": lambda: key_table("runs"),
     "config.moves": lambda: key_table("moves"),
     "config.lint": lambda: key_table("lint"),
+    "config.monitor": lambda: key_table("monitor"),
+    "config.alerts": lambda: key_table("alerts"),
     "config.bluegreen": lambda: key_table("bluegreen"),
     "config.bluegreen.shards": lambda: key_table("bluegreen.shards"),
     "config.bluegreen.tenants": lambda: key_table("bluegreen.tenants"),

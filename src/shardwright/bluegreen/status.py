@@ -116,22 +116,28 @@ class ChangeStatus:
 def status(fleet: FleetConfig) -> ChangeStatus:
     """The open change, else the last. Raises NoSuchChange."""
     with read_control(fleet.control, application_name=NAME) as control:
-        found = Changes(control, fleet.shard_set).last() if control else None
-        if control is None or found is None:
-            raise errors.NoSuchChange(what=f"shard set {fleet.shard_set!r}")
-        return _status(control, fleet, found)
+        found = last_change_in(control, fleet.shard_set) if control else None
+    if found is None:
+        raise errors.NoSuchChange(what=f"shard set {fleet.shard_set!r}")
+    return found
+
+
+def last_change_in(control: psycopg.Connection[Any], shard_set: str) -> ChangeStatus | None:
+    """The same, over a connection to the control database; None where there never was one."""
+    found = Changes(control, shard_set).last()
+    return _status(control, shard_set, found) if found else None
 
 
 def status_of_run(fleet: FleetConfig, run: int) -> ChangeStatus | None:
     """The change that the run is; None where it is none."""
     with read_control(fleet.control, application_name=NAME) as control, suppress(errors.NoSuchChange):
         if control is not None:
-            return _status(control, fleet, Changes(control, fleet.shard_set).change(run))
+            return _status(control, fleet.shard_set, Changes(control, fleet.shard_set).change(run))
     return None
 
 
-def _status(control: psycopg.Connection[Any], fleet: FleetConfig, found: Change) -> ChangeStatus:
-    changes, board = Changes(control, fleet.shard_set), Board(control, fleet.shard_set)
+def _status(control: psycopg.Connection[Any], shard_set: str, found: Change) -> ChangeStatus:
+    changes, board = Changes(control, shard_set), Board(control, shard_set)
     run = board.run(found.run)
     assert run is not None  # noqa: S101 a change has a run, and no run is ever deleted
     return ChangeStatus(

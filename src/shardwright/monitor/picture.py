@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 from shardwright import errors
-from shardwright.bluegreen import status as changes
-from shardwright.bluegreen.status import ChangeStatus
+from shardwright.bluegreen.status import ChangeStatus, last_change_in
+from shardwright.catalog.changes import SINCE
 from shardwright.catalog.control import read_control
 from shardwright.config import FleetConfig
 from shardwright.migration.history import History, ScriptLocation, State
 from shardwright.monitor.alerts.alert import Alert
-from shardwright.monitor.skew import Skew, skew
+from shardwright.monitor.skew import Skew, Work, read_work, skew
 from shardwright.monitor.uneven import Uneven, uneven
 from shardwright.monitor.vitals import Vitals, read_vitals
-from shardwright.move import status as moves
-from shardwright.move.status import MoveStatus
+from shardwright.move.status import MoveStatus, open_moves_in
 from shardwright.pg.faults import Fault
 from shardwright.runs.board import Board, DurableRun, WorkerSeen
 from shardwright.runs.store import Ledger, Run
@@ -58,6 +57,7 @@ class Known:
     workers: tuple[WorkerSeen, ...] = ()
     moves: tuple[MoveStatus, ...] = ()
     change: ChangeStatus | None = None
+    work: Work = field(default_factory=Work)
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def take(fleet: FleetConfig, before: Picture | None = None, *, has_control: bool
         environment=fleet.config.fleet.environment,
         vitals=vitals,
         heads=_heads(fleet),
-        skew=skew({each.shard: each.state for each in vitals if each.state is not None}),
+        skew=_skew(fleet, vitals, known.work),
         uneven=uneven(vitals, most=fleet.config.monitor.uneven),
         runs=known.runs,
         open=known.open,
@@ -143,6 +143,11 @@ def take(fleet: FleetConfig, before: Picture | None = None, *, has_control: bool
     )
 
 
+def _skew(fleet: FleetConfig, vitals: Iterable[Vitals], work: Work) -> tuple[Skew, ...]:
+    revisions = {each.shard: each.revision for each in vitals if each.revision is not None}
+    return skew(revisions, work, [shard.name for shard in fleet.green])
+
+
 def without_details(picture: Picture) -> Picture:
     """The picture as it is kept for an hour: without what is long and told by the newest one."""
     change = replace(picture.change, tenants=()) if picture.change else None
@@ -151,32 +156,24 @@ def without_details(picture: Picture) -> Picture:
 
 def _ask_control(fleet: FleetConfig) -> Known:
     try:
-        with read_control(fleet.control, application_name=_NAME) as control:
-            if control is None:
-                return Known()
-            known = _ask(control, fleet)
-        change = _open_change(fleet)
-        return replace(known, moves=tuple(moves.open_moves(fleet)), change=change)
+        with read_control(fleet.control, application_name=_NAME, since=SINCE) as control:
+            return _ask(control, fleet.shard_set) if control else Known()
     except errors.ControlError as error:
         return Known(fault=Fault(str(error), error.hint))
 
 
-def _ask(control: psycopg.Connection[Any], fleet: FleetConfig) -> Known:
-    ledger, board = Ledger(control, fleet.shard_set), Board(control, fleet.shard_set)
+def _ask(control: psycopg.Connection[Any], shard_set: str) -> Known:
+    ledger, board = Ledger(control, shard_set), Board(control, shard_set)
     still_open = [(ledger.as_it_is(run), quiet) for run, quiet in ledger.open_runs()]
+    change = last_change_in(control, shard_set)
     return Known(
         open=tuple(OpenRun(run, quiet, board.run(run.id) if run.is_durable else None) for run, quiet in still_open),
         runs=tuple(ledger.as_it_is(run) for run in ledger.runs(_LAST)),
         workers=tuple(board.workers()),
+        moves=tuple(open_moves_in(control, shard_set)),
+        change=change if change and change.change.is_open else None,
+        work=read_work(control, shard_set),
     )
-
-
-def _open_change(fleet: FleetConfig) -> ChangeStatus | None:
-    try:
-        found = changes.status(fleet)
-    except errors.NoSuchChange:
-        return None
-    return found if found.change.is_open else None
 
 
 def _heads(fleet: FleetConfig) -> State | None:

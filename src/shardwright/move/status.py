@@ -6,6 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
+
 from shardwright import errors
 from shardwright.catalog.control import read_control
 from shardwright.config import FleetConfig
@@ -53,10 +55,13 @@ class MoveStatus:
 def open_moves(fleet: FleetConfig) -> list[MoveStatus]:
     """The moves that have something on a shard, the oldest first; only the control database is asked."""
     with read_control(fleet.control, application_name=_NAME) as control:
-        if control is None:
-            return []
-        board = Board(control, fleet.shard_set)
-        return [_status(board, move) for move in Moves(control, fleet.shard_set).open()]
+        return open_moves_in(control, fleet.shard_set) if control else []
+
+
+def open_moves_in(control: psycopg.Connection[Any], shard_set: str) -> list[MoveStatus]:
+    """The same, over a connection to the control database."""
+    board = Board(control, shard_set)
+    return [_status(board, move) for move in Moves(control, shard_set).open()]
 
 
 def status_of(fleet: FleetConfig, tenant: str) -> MoveStatus:

@@ -36,13 +36,18 @@ class Alert:
         """Whether it is not over."""
         return self.resolved_at is None
 
+    @property
+    def status(self) -> str:
+        """`firing` or `resolved`."""
+        return "firing" if self.is_firing else "resolved"
+
     def as_dict(self) -> dict[str, Any]:
         """The alert as `--json` prints it, and a webhook gets it."""
         return {
             "rule": self.rule,
             "subject": self.subject,
             "severity": self.severity,
-            "status": "firing" if self.is_firing else "resolved",
+            "status": self.status,
             "fact": self.fact,
             "cure": self.cure or None,
             "since": self.since.isoformat(),
