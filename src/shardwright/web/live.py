@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from shardwright.monitor.picture import Watch
+from shardwright import errors
+from shardwright.monitor.watch import Watch
 
 PICTURE, RUN = "picture", "run"
 MOST = 500  # pages open at once
@@ -99,17 +100,22 @@ class Live:
 
     def _look(self) -> None:
         """In a thread of its own."""
-        picture, mark = self._watch.picture, None
+        newest, mark = self._watch.newest, None
         while not self._over.is_set():
-            found = self._watch.wait(picture, timeout=_LOOK_EVERY)
-            if found is not picture:
-                picture = found
+            found = self._watch.wait(newest.number if newest else 0, timeout=_LOOK_EVERY)
+            if found is not None:
+                newest = found
                 self._call(self._tell, PICTURE)
             mark = self._look_at_runs(mark)
 
     def _look_at_runs(self, mark: Any) -> Any:
         """Only while somebody reads."""
-        found = self._mark() if self._readers else mark
+        if not self._readers:
+            return mark
+        try:
+            found = self._mark()
+        except errors.ShardwrightError:  # the control database is away, which the next picture tells
+            return mark
         if found != mark and mark is not None:
             self._call(self._tell, RUN)
         return found

@@ -7,7 +7,8 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import uvicorn
@@ -64,24 +65,33 @@ def serve(
     _require_guarded(options)
     door = Door(options.token)
     fleet.resolved  # noqa: B018 embedded clusters are started, or whoever waits hears why not
-    with _listening(options) as listener, fleet.watch(say=say) as watch:
+    with listening(options) as listener, fleet.watch(say=say) as watch:
         site = Site(fleet, watch, door, Live(watch, fleet.mark))
-        app = make_app(site, Hosts([options.host, *options.names]), is_private=options.asks_readers)
-        server = uvicorn.Server(uvicorn.Config(
-            app, log_config=None, access_log=False, timeout_graceful_shutdown=_FAREWELL, server_header=False,
-            forwarded_allow_ips="127.0.0.1,::1", ws="none",
-        ))  # fmt: skip
-        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="serve")
-        thread.start()
-        try:
-            say(_told(options, listener, door))
+        with answering(site, options, listener) as thread:
+            say(_told(options, listener))
             while not stop.is_asked and thread.is_alive():
                 time.sleep(_LOOK_EVERY)
-        finally:
-            site.live.close()
-            server.should_exit = True
-            thread.join()
+
+
+@contextmanager
+def answering(site: Site, options: ServeOptions, listener: socket.socket) -> Iterator[threading.Thread]:
+    """Within, a thread answers what comes to `listener`; at the end open pages are let go, and it is waited for."""
+    app = make_app(site, Hosts([options.host, *options.names]), is_private=options.asks_readers)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app, log_config=None, access_log=False, timeout_graceful_shutdown=_FAREWELL, server_header=False,
+            forwarded_allow_ips="127.0.0.1,::1", ws="none",
+        )  # fmt: skip
+    )
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="serve")
+    thread.start()
+    try:
+        yield thread
+    finally:
+        site.live.close()
+        server.should_exit = True
+        thread.join()
 
 
 def _require_guarded(options: ServeOptions) -> None:
@@ -94,7 +104,8 @@ def _require_guarded(options: ServeOptions) -> None:
 _MAKE_ONE = "export SHARDWRIGHT_TOKEN=…   (python3 -c 'import secrets; print(secrets.token_urlsafe(32))' makes one)"
 
 
-def _listening(options: ServeOptions) -> socket.socket:
+def listening(options: ServeOptions) -> socket.socket:
+    """A socket that waits for whoever comes. Raises AddressTaken."""
     try:
         found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
@@ -108,9 +119,9 @@ def _listening(options: ServeOptions) -> socket.socket:
     return listener
 
 
-def _told(options: ServeOptions, listener: socket.socket, door: Door) -> str:
+def _told(options: ServeOptions, listener: socket.socket) -> str:
     port = listener.getsockname()[1]
     host = f"[{options.host}]" if ":" in options.host else options.host
-    acts = "whoever has the token may act" if door.is_there else "nobody may act: there is no token"
-    reads = "and reads" if options.asks_readers else "anybody who reaches it reads"
-    return f"serving on http://{host}:{port}   {acts}, {reads}" if door.is_there else f"serving on http://{host}:{port}   {acts}"
+    acts = "nobody can act" if options.token is None else "whoever has the token acts"
+    reads = "whoever has the token reads" if options.asks_readers else "whoever reaches it reads"
+    return f"serving on http://{host}:{port} ({reads}, {acts}); Ctrl-C ends it"

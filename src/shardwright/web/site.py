@@ -19,6 +19,7 @@ from shardwright.dsn import redact
 from shardwright.fleet import Fleet
 from shardwright.monitor.picture import Picture
 from shardwright.monitor.watch import Watch
+from shardwright.shard import Shard
 from shardwright.web import words
 from shardwright.web.door import Door
 from shardwright.web.guard import session_of
@@ -60,6 +61,11 @@ class Site:
         return self.fleet.config.fleet.environment
 
     @property
+    def shards(self) -> tuple[Shard, ...]:
+        """The fleet's, the green ones behind them."""
+        return self.fleet.resolved.every
+
+    @property
     def can_sign_in(self) -> bool:
         """Whether there is a token at all."""
         return self.door.is_there
@@ -77,7 +83,6 @@ class Site:
             trim_blocks=True, lstrip_blocks=True,
         )  # fmt: skip
         made.filters.update(words.FILTERS)
-        made.tests["odd_one"] = bool
         return made
 
     def picture(self) -> Picture | None:
@@ -122,5 +127,8 @@ async def form_of(request: Request) -> Mapping[str, str]:
         body += chunk
         if len(body) > _LARGEST:
             return {}
-    fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=20)
+    try:
+        fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=20)
+    except ValueError:
+        return {}
     return {name: values[0] for name, values in fields.items()}

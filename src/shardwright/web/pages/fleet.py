@@ -114,8 +114,9 @@ def troubles_of(vitals: Vitals, picture: Picture) -> tuple[Trouble, ...]:
     for alert in picture.alerts:
         if alert.subject == vitals.shard and not (alert.rule == "shard_down" and vitals.fault):
             found.append(Trouble(alert.severity, alert.fact, alert.cure))
+    is_told = {alert.rule for alert in picture.alerts if alert.subject == vitals.shard}
     for group in picture.skew[1:]:
-        if vitals.shard in group.shards:
+        if vitals.shard in group.shards and "skew" not in is_told:
             why = f"; {group.expected}" if group.expected else ""
             found.append(Trouble("note" if group.expected else "warning", f"revision {group.revision}{why}"))
     return tuple(sorted(found, key=lambda each: LEVELS.index(each.level)))
