@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
@@ -42,6 +42,9 @@ from shardwright.migration.plan import Plan
 from shardwright.migration.rehearse import Rehearsal
 from shardwright.migration.render import render
 from shardwright.migration.trial import require_feasible
+from shardwright.monitor.alerts.bell import Bell, Told
+from shardwright.monitor.alerts.damping import Damping
+from shardwright.monitor.alerts.receivers import line, receivers
 from shardwright.monitor.picture import Picture, take
 from shardwright.monitor.watch import Habits, Watch
 from shardwright.move import operate, verify
@@ -67,6 +70,9 @@ from shardwright.testdata import dev
 from shardwright.testdata import reset as resets
 from shardwright.testdata import seed as seeds
 from shardwright.transfer.survey import ShardTables, survey_tables
+
+if TYPE_CHECKING:
+    from shardwright.monitor.check import FleetCheck  # type: ignore[import-not-found, unused-ignore]
 
 MigrateOptions = rollout.MigrateOptions
 RollbackOptions = rollbacks.RollbackOptions
@@ -695,13 +701,34 @@ class Fleet:
         """The fleet as it is now; reads only, one connection a shard. `before`: the picture before, for rates."""
         return take(self.resolved, before, has_control=self._has_control)
 
-    def watch(self, *, say: Callable[[str], None] = lambda _: None) -> Watch:
-        """A picture every so often, for as long as the block of `with` lasts, as [monitor] and [alerts] have it.
+    @contextmanager
+    def watch(self, *, say: Callable[[str], None] = lambda _: None) -> Iterator[Watch]:
+        """A picture every so often, for as long as the block lasts, as [monitor] has it; whom [alerts] names is told.
 
-        Whom alerts are for is told. `say` hears what goes wrong with the watch itself.
+        `say` hears what goes wrong with the watch itself, and the alerts where [alerts] names nobody.
         """
         section = self.config.monitor
-        return Watch(self.picture, self.check, Habits(section.every, section.check_every), say=say)
+        habits = Habits(section.every, section.check_every)
+        with (
+            self._bell(self.config.alerts.hold, say) as bell,
+            Watch(self.picture, self.check, habits, judge=bell.judge, say=say) as watch,
+        ):
+            yield watch
+
+    def alert(self, checked: FleetCheck | None = None, *, say: Callable[[str], None] = lambda _: None) -> Told:
+        """Whom [alerts] names has heard of what is wrong now, and of what is over; for cron.
+
+        `checked`: what a full check has just found. What another process has told is not told again.
+        """
+        bell = self._bell(timedelta(0), say)
+        picture = bell.judge(replace(self.picture(), checked=checked, checked_at=datetime.now(UTC)))
+        return Told(picture, tuple(bell.deliver()))
+
+    def _bell(self, hold: timedelta, say: Callable[[str], None]) -> Bell:
+        control = self.resolved.control if self._has_control else None
+        return Bell(
+            self.config, control, receivers(self.config, lambda alert: say(line(alert))), Damping(hold), say=say
+        )
 
     # --- durable runs -------------------------------------------------------------------------
 

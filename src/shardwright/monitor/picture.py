@@ -13,10 +13,12 @@ import psycopg
 from shardwright import errors
 from shardwright.bluegreen.status import ChangeStatus, last_change_in
 from shardwright.catalog.changes import SINCE
-from shardwright.catalog.control import read_control
+from shardwright.catalog.control import read_control, version
 from shardwright.config import FleetConfig
 from shardwright.migration.history import History, ScriptLocation, State
+from shardwright.monitor.alerts import store
 from shardwright.monitor.alerts.alert import Alert
+from shardwright.monitor.alerts.store import AlertStore
 from shardwright.monitor.skew import Skew, Work, read_work, skew
 from shardwright.monitor.uneven import Uneven, uneven
 from shardwright.monitor.vitals import Vitals, read_vitals
@@ -58,6 +60,7 @@ class Known:
     moves: tuple[MoveStatus, ...] = ()
     change: ChangeStatus | None = None
     work: Work = field(default_factory=Work)
+    alerts: tuple[Alert, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,7 @@ def take(fleet: FleetConfig, before: Picture | None = None, *, has_control: bool
         change=known.change,
         checked=before.checked if before else None,
         checked_at=before.checked_at if before else None,
+        alerts=known.alerts,
         control_fault=known.fault,
         number=before.number + 1 if before else 1,
     )
@@ -173,7 +177,12 @@ def _ask(control: psycopg.Connection[Any], shard_set: str) -> Known:
         moves=tuple(open_moves_in(control, shard_set)),
         change=change if change and change.change.is_open else None,
         work=read_work(control, shard_set),
+        alerts=_firing(control, shard_set),
     )
+
+
+def _firing(control: psycopg.Connection[Any], shard_set: str) -> tuple[Alert, ...]:
+    return tuple(AlertStore(control, shard_set).firing().values()) if version(control) >= store.SINCE else ()
 
 
 def _heads(fleet: FleetConfig) -> State | None:

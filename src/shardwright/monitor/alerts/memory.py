@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from shardwright.monitor.alerts.alert import Alert
@@ -18,11 +18,15 @@ LONGEST_REST = 256.0
 
 @dataclass
 class Line:
-    """One alert, and what each receiver has heard of it: `firing`, `resolved`."""
+    """One alert, and what each receiver has heard of it: `firing`, `resolved`.
+
+    `is_mirrored`: the control database has it as well.
+    """
 
     id: int
     alert: Alert
     told: dict[str, str] = field(default_factory=dict)
+    is_mirrored: bool = False
 
     def is_due(self, receiver: str) -> bool:
         """Whether the receiver has not heard of it as it stands."""
@@ -61,6 +65,19 @@ class LocalMemory:
         self._next_try: dict[int, float] = {}
         self._numbers = itertools.count(1)
 
+    def own(self) -> list[Line]:
+        """What the control database does not know of, in its order."""
+        with self._alone:
+            return [replace(line, told=dict(line.told)) for line in self._lines.values() if not line.is_mirrored]
+
+    def mirror(self, alerts: Iterable[Alert], told: Mapping[str, str]) -> None:
+        """It holds what the control database does, and nothing else; telling it is that one's business."""
+        with self._alone:
+            lines = (Line(next(self._numbers), alert, dict(told), is_mirrored=True) for alert in alerts)
+            self._lines = {line.id: line for line in lines}
+            self._tries.clear()
+            self._next_try.clear()
+
     def firing(self) -> dict[Key, Alert]:
         """As `Memory` says."""
         with self._alone:
@@ -81,7 +98,7 @@ class LocalMemory:
         with self._alone:
             for line in self._lines.values():
                 if line.alert.is_firing and line.alert.key in over:
-                    line.alert = over[line.alert.key]
+                    line.alert, line.is_mirrored = over[line.alert.key], False
                     line.told |= told or {}
                     self._next_try.pop(line.id, None)
 
