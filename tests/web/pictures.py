@@ -74,10 +74,11 @@ def troubled(shards: int = 12, *, at: datetime = NOON, **changes: Any) -> Pictur
     alerts = (
         Alert("shard_down", "shard_3", "critical", "shard_3 does not answer: Connection refused",
               "shardwright shards check", at - timedelta(minutes=4)),
-        Alert("connections", "shard_5", "warning", "93 of 97 connections of 10.0.5.7:5432 are taken",
-              "SELECT count(*), state, application_name FROM pg_stat_activity GROUP BY 2, 3", at - timedelta(minutes=21)),
-        Alert("skew", "shard_7", "warning", f"shard_7 is at {BEFORE}, and no rollout is on its way there",
-              "shardwright migrate --shards shard_7", at - timedelta(hours=5)),
+        Alert("connections", "10.0.5.7:5432", "critical", "10.0.5.7:5432 has 93 of 97 connections in use",
+              "end idle sessions there, put a pooler before the application, or raise max_connections",
+              at - timedelta(minutes=21)),
+        Alert("skew", "fleet", "warning", f"2 revisions: {HEAD}: {shards - 2} shards; {BEFORE}: shard_7",
+              "shardwright status", at - timedelta(hours=5)),
     )  # fmt: skip
     others = tuple(f"shard_{number}" for number in range(shards) if number not in (3, 7))
     return picture(

@@ -6,6 +6,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from shardwright import errors
+from shardwright.monitor import health as monitoring
+from shardwright.monitor.metrics import CONTENT_TYPE, exposition
 from shardwright.web.site import Site
 
 _MOST = 1000
@@ -73,19 +75,16 @@ def tenants(site: Site, request: Request) -> Response:
 
 
 def health(site: Site, request: Request) -> Response:
-    """200 where every shard answers, 503 where one does not."""
+    """Whether every shard can be written to: 200, or 503."""
     del request
-    found = site.picture()
-    return _waiting() if found is None else JSONResponse(*shard_health(found))
+    status, document = monitoring.health(site.watch.newest, is_late=site.is_late)
+    return JSONResponse(document, status)
 
 
 def metrics(site: Site, request: Request) -> Response:
     """The picture as Prometheus reads it."""
-    found = site.picture()
-    if found is None:
-        return _waiting()
-    body, kind = exposition(found, request.headers.get("accept", ""))
-    return Response(body, headers={"content-type": kind})
+    del request
+    return Response(exposition(site.watch.newest), headers={"content-type": CONTENT_TYPE})
 
 
 def alive(site: Site, request: Request) -> Response:

@@ -112,11 +112,11 @@ def troubles_of(vitals: Vitals, picture: Picture) -> tuple[Trouble, ...]:
     if vitals.fault is not None:
         found.append(Trouble("critical", vitals.fault.reason, vitals.fault.hint))
     for alert in picture.alerts:
-        if alert.subject == vitals.shard and not (alert.rule == "shard_down" and vitals.fault):
+        is_ours = alert.subject in (vitals.shard, vitals.host) or alert.subject.startswith(f"{vitals.shard} ")
+        if is_ours and not (alert.rule == "shard_down" and vitals.fault):
             found.append(Trouble(alert.severity, alert.fact, alert.cure))
-    is_told = {alert.rule for alert in picture.alerts if alert.subject == vitals.shard}
     for group in picture.skew[1:]:
-        if vitals.shard in group.shards and "skew" not in is_told:
+        if vitals.shard in group.shards:
             why = f"; {group.expected}" if group.expected else ""
             found.append(Trouble("note" if group.expected else "warning", f"revision {group.revision}{why}"))
     return tuple(sorted(found, key=lambda each: LEVELS.index(each.level)))
