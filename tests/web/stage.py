@@ -26,6 +26,7 @@ class Show:
     def __init__(self, *pictures: Picture, checked: Any = None) -> None:
         self._first = pictures
         self._queue: queue.SimpleQueue[Picture] = queue.SimpleQueue()
+        self._is_over = False
         habits = Habits(timedelta(milliseconds=1), timedelta(days=1))
         self.watch = Watch(self._take, lambda: checked, habits)
 
@@ -35,8 +36,11 @@ class Show:
         with self.watch:
             for each in self._first:
                 self.put_up(each)
-            yield self.watch
-            self._queue.put(self._first[-1])  # nobody waits for the next one any more
+            try:
+                yield self.watch
+            finally:
+                self._is_over = True
+                self._queue.put(self._first[-1])  # nobody waits for the next one any more
 
     def put_up(self, picture: Picture) -> None:
         """The newest picture is this one."""
@@ -46,7 +50,8 @@ class Show:
         assert self.watch.wait(newest.number if newest else 0, timeout=30)
 
     def _take(self, before: Picture | None) -> Picture:
-        return replace(self._queue.get(), number=before.number + 1 if before else 1)
+        picture = self._first[-1] if self._is_over else self._queue.get()
+        return replace(picture, number=before.number + 1 if before else 1)
 
 
 @dataclass

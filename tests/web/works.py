@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from pictures import BEFORE, HEAD
+from web.fleets import BEFORE, HEAD
 from shardwright.bluegreen import steps as greening
 from shardwright.bluegreen.store import Changes, Lane
 from shardwright.catalog.control import open_control

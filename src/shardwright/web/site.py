@@ -80,7 +80,7 @@ class Site:
         """The templates; everything in them is escaped."""
         made = Environment(
             loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined,
-            trim_blocks=True, lstrip_blocks=True,
+            trim_blocks=True, lstrip_blocks=True, finalize=words.without_secrets,
         )  # fmt: skip
         made.filters.update(words.FILTERS)
         return made

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from markupsafe import Markup, escape
 
+from shardwright.dsn import redact
+
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _THIN = "\N{NARROW NO-BREAK SPACE}"
 _DASH = "\N{EN DASH}"
+_COMMAND = re.compile(r"shardwright |pip |python3? |export |psql |pg_|ls |[A-Z]{3,} ")
 
 
 def count(number: float | None) -> str:
@@ -103,9 +107,18 @@ def progress(told: Mapping[str, Any]) -> str:
     return f"{told['phase']}: {count(told['done'])}{of} {told['unit']}"
 
 
-def code(text: str) -> Markup:
-    """A cure: what is a command in it stands out, whole lines of it are whole lines."""
-    return Markup("<code>{0}</code>").format(text) if text else Markup("")
+def cure(text: str) -> Markup:
+    """What helps: a command, or SQL, stands out from the words behind it."""
+    text = redact(text)
+    if _COMMAND.match(text) is None:
+        return escape(text)
+    command, gap, words = text.partition("   ")
+    return Markup("<code>{0}</code>{1}{2}").format(command, " " if gap else "", words.strip())
+
+
+def without_secrets(value: Any) -> Any:
+    """What a template writes: a password that came with an error of somebody's library is masked."""
+    return value if isinstance(value, Markup) or not isinstance(value, str) else redact(value)
 
 
 FILTERS = {
@@ -119,6 +132,5 @@ FILTERS = {
     "counted": counted,
     "joined": joined,
     "progress": progress,
-    "cure": code,
-    "id": lambda text: escape(text),
+    "cure": cure,
 }

@@ -16,7 +16,8 @@ from shardwright.web import words
 from shardwright.web.plots import Plot, plot
 from shardwright.web.site import Site
 
-ROOMY = 60  # shards that each have a tile; of more, those that are well are a name each
+ROOMY = 60  # shards that each have a tile; of more, those that are well, and the odd ones beyond, are a name each
+_FEW_ON_A_HOST = 4  # of more, a host's trouble is told once, and not as that of each
 LEVELS = ("critical", "warning", "note", "well")
 _FULL = 0.8  # of the connections, from where on the bar is told as full
 
@@ -80,7 +81,7 @@ def fleet(site: Site, request: Request) -> Response:
     is_table = asked.get("view") == "table"
     return site.render(
         request, "fleet.html", section="/", picture=picture, tiles=tiles, odd=odd, well=well, asked=asked,
-        summary=summary_of(picture, tiles), is_roomy=len(chosen) <= ROOMY, is_table=is_table, columns=COLUMNS,
+        summary=summary_of(picture, tiles), is_roomy=len(chosen) <= ROOMY, roomy=ROOMY, is_table=is_table, columns=COLUMNS,
         rows=in_order(chosen, asked.get("sort", ""), descending=asked.get("order") == "down") if is_table else (),
     )  # fmt: skip
 
@@ -111,9 +112,13 @@ def troubles_of(vitals: Vitals, picture: Picture) -> tuple[Trouble, ...]:
     found = []
     if vitals.fault is not None:
         found.append(Trouble("critical", vitals.fault.reason, vitals.fault.hint))
+    is_crowded = sum(each.host == vitals.host for each in picture.vitals) > _FEW_ON_A_HOST if picture.alerts else False
     for alert in picture.alerts:
-        is_ours = alert.subject in (vitals.shard, vitals.host) or alert.subject.startswith(f"{vitals.shard} ")
-        if is_ours and not (alert.rule == "shard_down" and vitals.fault):
+        if alert.subject == vitals.host:
+            found.append(Trouble("note" if is_crowded else alert.severity, alert.fact, alert.cure))
+        elif alert.subject == vitals.shard and not (alert.rule == "shard_down" and vitals.fault):
+            found.append(Trouble(alert.severity, alert.fact, alert.cure))
+        elif alert.subject.startswith(f"{vitals.shard} "):
             found.append(Trouble(alert.severity, alert.fact, alert.cure))
     for group in picture.skew[1:]:
         if vitals.shard in group.shards:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -139,6 +140,7 @@ def _change_told(change: Any) -> dict[str, Any]:
 
 def _shards_told(site: Site, run: Run, results: Sequence[ShardResult]) -> dict[str, Any]:
     """The shards of a rollout: those that are not well by name and with their cure, the waves, the rest."""
+    results = sorted(results, key=lambda each: [int(p) if p.isdigit() else p for p in re.split("([0-9]+)", each.shard)])
     wrong = [each for each in results if each.status not in WELL | {Status.NOT_TRIED, Status.ROLLED_BACK}]
     others = [each for each in results if each not in wrong]
     return {
