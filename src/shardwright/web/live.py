@@ -116,7 +116,7 @@ class Live:
             found = self._mark()
         except errors.ShardwrightError:  # the control database is away, which the next picture tells
             return mark
-        if found != mark and mark is not None:
+        if found != mark:  # also at the first look: something may have happened since the page was made
             self._call(self._tell, RUN)
         return found
 

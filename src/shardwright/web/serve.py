@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import uvicorn
 
@@ -108,14 +109,20 @@ def listening(options: ServeOptions) -> socket.socket:
     """A socket that waits for whoever comes. Raises AddressTaken."""
     try:
         found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, address = found[0]
-        listener = socket.socket(family, kind, protocol)
+        return _bound(*found[0][:3], found[0][4])
+    except OSError as error:
+        raise errors.AddressTaken(host=options.host, port=options.port, why=error.strerror or str(error)) from error
+
+
+def _bound(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
+    listener = socket.socket(family, kind, protocol)
+    try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(128)
-    except (OSError, OverflowError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise errors.AddressTaken(host=options.host, port=options.port, why=why) from error
+    except OSError:
+        listener.close()
+        raise
     return listener
 
 

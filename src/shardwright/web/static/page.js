@@ -11,7 +11,7 @@
   on("htmx:sse:after:connection", () => say("live", "Live"));
   on("htmx:sse:error", () => say("lost", "Connection lost, trying again"));
   on("htmx:sse:before:connection", (event) => {
-    if (event.detail.connection.attempt > 1) say("lost", "Connection lost, trying again");
+    if (event.detail.connection.attempt > 0) say("lost", "Connection lost, trying again");
   });
   // A stream that was refused at the first try is not tried again by the extension: the page is.
   on("htmx:response:error", (event) => {
