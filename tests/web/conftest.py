@@ -51,7 +51,11 @@ class Clients:
         self._ends = ExitStack()
 
     def open(
-        self, *pictures: Picture, checked: Any = None, token: str | None = TOKEN, has_picture: bool = True,
+        self,
+        *pictures: Picture,
+        checked: Any = None,
+        token: str | None = TOKEN,
+        has_picture: bool = True,
         **options: Any,
     ) -> TestClient:
         """Somebody who looks at these pictures (a fleet of twelve), as `serve` with these options would show them."""

@@ -20,9 +20,7 @@ from shardwright.pg.fingerprint import Fingerprint, SchemaObject, differences
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HEAD, BEFORE = "8c2e41f0a7d3", "51d0c6a9e2b4"
-REFUSED = Fault(
-    'connection to server at "10.0.3.7", port 5432 failed: Connection refused', "shardwright shards check"
-)
+REFUSED = Fault('connection to server at "10.0.3.7", port 5432 failed: Connection refused', "shardwright shards check")
 
 
 def vitals(number: int, *, at: datetime = NOON, **changes: Any) -> Vitals:
@@ -93,9 +91,7 @@ def hour(shards: int = 12, *, until: datetime = NOON, every: float = 60.0) -> li
     moments = [until - timedelta(seconds=every * back) for back in range(int(3600 / every), -1, -1)]
     gone = until - timedelta(minutes=4)
     return [
-        replace(troubled(shards, at=at), number=place)
-        if at >= gone
-        else picture(shards, at=at, number=place)
+        replace(troubled(shards, at=at), number=place) if at >= gone else picture(shards, at=at, number=place)
         for place, at in enumerate(moments, 1)
     ]
 

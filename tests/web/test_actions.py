@@ -1,4 +1,4 @@
-"""What whoever has signed in may do: the same as the commands, in his name, and asked before where there is no way back."""
+"""What whoever has signed in may do: the same as the commands, in his name, asked first where there is no way back."""
 
 from __future__ import annotations
 

@@ -38,7 +38,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """A browser that keeps its things in a folder of the test's, whoever's account and environment this is."""
     home = str(tmp_path_factory.mktemp("chromium"))
     with sync_playwright() as playwright:
-        environment = {"HOME": home, "XDG_CONFIG_HOME": home, "XDG_CACHE_HOME": home, "PATH": os.environ.get("PATH", os.defpath)}
+        environment: dict[str, str | float | bool] = {
+            "HOME": home,
+            "XDG_CONFIG_HOME": home,
+            "XDG_CACHE_HOME": home,
+            "PATH": os.environ.get("PATH", os.defpath),
+        }
         running = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS], env=environment)
         yield running
         running.close()
@@ -73,7 +78,10 @@ def reading(browser: Browser, url: str, **options: Any) -> Iterator[Reader]:
         if urlsplit(request.url).netloc != reader.host:
             reader.strangers.append(request.url)
 
-    page.on("console", lambda message: reader.complaints.append(message.text) if message.type in ("error", "warning") else None)
+    page.on(
+        "console",
+        lambda message: reader.complaints.append(message.text) if message.type in ("error", "warning") else None,
+    )
     page.on("pageerror", lambda error: reader.complaints.append(str(error)))
     page.on("request", asked)
     try:
@@ -122,7 +130,7 @@ def test_every_page_shows_without_a_complaint(browser: Browser, scene: Stage) ->
             page = reader.open(path)
             expect(page.locator("h1")).to_be_visible()
             for scheme in ("light", "dark"):
-                page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # it is one of these
+                page.emulate_media(color_scheme=scheme)
                 assert page.evaluate(contrast) == [], (path, scheme)
             for width in (390, 1280):
                 page.set_viewport_size({"width": width, "height": 900})
@@ -152,7 +160,9 @@ def showing(fleet: Fleet, *pictures: Picture, port: int = 0) -> Iterator[Stage]:
         yield made
 
 
-def test_an_open_page_shows_the_next_picture_and_leaves_the_reader_alone(browser: Browser, busy: tuple[Fleet, Works]) -> None:
+def test_an_open_page_shows_the_next_picture_and_leaves_the_reader_alone(
+    browser: Browser, busy: tuple[Fleet, Works]
+) -> None:
     """What was typed, where the focus is, what was unfolded: all stays, while the figures change."""
     with showing(busy[0], fleets.picture(12)) as made, reading(browser, made.url) as reader:
         page = reader.open("/")

@@ -31,7 +31,9 @@ def test_every_answer_tells_the_browser_what_to_refuse(client: TestClient, path:
     assert answer.status_code in (200, 400, 404)
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8321", "127.0.0.1.evil.example", "", "[::1", "localhost@evil.example"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8321", "127.0.0.1.evil.example", "", "[::1", "localhost@evil.example"]
+)
 def test_a_name_that_is_not_ours_is_refused(client: TestClient, host: str) -> None:
     """A page whose name was made to lead here (DNS rebinding) reads nothing, and hears what to do if it is meant."""
     answer = client.get("/api/picture", headers={"host": host})
@@ -40,13 +42,17 @@ def test_a_name_that_is_not_ours_is_refused(client: TestClient, host: str) -> No
     assert "shard_5" not in answer.text
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8321", "127.0.0.1:8321", "[::1]:8321", "10.1.2.3", "dash.example"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:8321", "127.0.0.1:8321", "[::1]:8321", "10.1.2.3", "dash.example"]
+)
 def test_our_names_and_addresses_are_known(host: str) -> None:
     """And the one that --allow-host names."""
     assert Hosts(["dash.example"]).know(host)
 
 
-@pytest.mark.parametrize("origin", [None, "null", "http://evil.example", "https://localhost.evil.example", "http://localhost:9"])
+@pytest.mark.parametrize(
+    "origin", [None, "null", "http://evil.example", "https://localhost.evil.example", "http://localhost:9"]
+)
 def test_another_sites_form_changes_nothing(clients: Clients, works: Works, fleet: Fleet, origin: str | None) -> None:
     """With the session's cookie, and even with its form token."""
     run = works.move("acme")
@@ -73,7 +79,10 @@ def test_where_other_machines_reach_it_readers_sign_in(onlookers: Clients) -> No
     assert answer.headers["location"] == "/sign-in?then=%2Fshards%2Fshard_5%3Fx%3D1"
     assert client.get("/api/picture", headers={"accept": "*/*"}).status_code == 401
     assert client.get("/events", headers={"hx-request": "true"}).status_code == 401
-    assert act(client, "/sign-in", token=TOKEN, who="ada", then="/shards/shard_5?x=1").headers["location"] == "/shards/shard_5?x=1"
+    assert (
+        act(client, "/sign-in", token=TOKEN, who="ada", then="/shards/shard_5?x=1").headers["location"]
+        == "/shards/shard_5?x=1"
+    )
     assert client.get("/shards/shard_5").status_code == 200
 
 
@@ -105,7 +114,9 @@ def test_a_session_is_kept_from_scripts_and_other_sites(onlookers: Clients) -> N
     assert "Secure" in answer.headers["set-cookie"]
 
 
-@pytest.mark.parametrize("then", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)", "", "/a\r\nb"])
+@pytest.mark.parametrize(
+    "then", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)", "", "/a\r\nb"]
+)
 def test_the_door_leads_nowhere_else(client: TestClient, then: str) -> None:
     """Whatever a link to it says."""
     assert act(client, "/sign-in", token=TOKEN, who="ada", then=then).headers["location"] == "/"

@@ -146,8 +146,8 @@ def test_a_page_that_does_not_read_costs_nothing(show: Show) -> None:
         async with scene(show) as it, aclosing(it.live.stream("")) as stream:
             await anext(stream)
             for _ in range(1000):
-                it.live._tell("picture")  # noqa: SLF001
-            (reader,) = it.live._readers  # noqa: SLF001
+                it.live._tell("picture")
+            (reader,) = it.live._readers
             assert reader.untold == {"picture"}
             assert await heard(stream) == "picture"
             assert reader.untold == set()

@@ -140,7 +140,13 @@ def test_a_page_reads_without_scripts(client: TestClient) -> None:
 def test_a_page_is_read_from_the_keyboard(client: TestClient) -> None:
     """A link over the bar, landmarks, the place in it, a name for each field."""
     page = text_of(client, "/")
-    for part in ('class="skip" href="#content"', "<main id=\"content\"", "<nav aria-label=", 'aria-current="page"', "<html lang="):
+    for part in (
+        'class="skip" href="#content"',
+        '<main id="content"',
+        "<nav aria-label=",
+        'aria-current="page"',
+        "<html lang=",
+    ):
         assert part in page
     assert len(re.findall(r"<input (?!type=\"hidden\")", page)) == len(re.findall(r"<label>", page))
 
@@ -153,8 +159,8 @@ def test_a_hostile_name_is_a_name(clients: Clients, works: Works, fleet: Fleet) 
     unwell = {0: fleets.down(0, fault=Fault(HOSTILE, HOSTILE))}
     client = clients.open(busy(fleet, fleets.picture(3, unwell=unwell, control_fault=Fault(HOSTILE))))
     found = 0
-    for path in ("/", "/?view=table", f"/?q={HOSTILE}", "/work", "/runs", f"/runs/{run}", "/tenants", f"/tenants?q={HOSTILE}",
-                 "/shards/shard_0", "/alerts", f"/sign-in?then={HOSTILE}"):  # fmt: skip
+    for path in ("/", "/?view=table", f"/?q={HOSTILE}", "/work", "/runs", f"/runs/{run}", "/tenants",
+                 f"/tenants?q={HOSTILE}", "/shards/shard_0", "/alerts", f"/sign-in?then={HOSTILE}"):  # fmt: skip
         page = client.get(path).text
         assert "<script>alert" not in page, path
         assert "49" not in re.findall(r"\{\{.*?\}\}", page), path
@@ -222,11 +228,19 @@ def test_a_change_shows_its_lanes(clients: Clients, works: Works) -> None:
     """Tenants, keys, lag both ways, write gaps, orders."""
     run = works.change()
     page = text_of(clients.open(), f"/runs/{run}")
-    for part in ("green_2", "of 40 tenants at green", "write gap in the middle", "certificates equal", f"25{THIN}% of all tenants"):
+    for part in (
+        "green_2",
+        "of 40 tenants at green",
+        "write gap in the middle",
+        "certificates equal",
+        f"25{THIN}% of all tenants",
+    ):
         assert part in page, part
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/runs/1000000", "/runs/99999999999999999999", "/shards/none", "/tenant?id=none"])
+@pytest.mark.parametrize(
+    "path", ["/nowhere", "/runs/1000000", "/runs/99999999999999999999", "/shards/none", "/tenant?id=none"]
+)
 def test_what_is_not_there_is_told(clients: Clients, works: Works, path: str) -> None:
     """With 404, and a way back to the fleet."""
     del works
@@ -235,7 +249,9 @@ def test_what_is_not_there_is_told(clients: Clients, works: Works, path: str) ->
 
 def test_without_a_control_database_the_shards_are_shown(clients: Clients, fleet: Fleet) -> None:
     """The fleet page says that it is away, and the ledger's says why, with 503 and the command that helps."""
-    client = clients.open(fleets.picture(control_fault=Fault("the control database is away", "shardwright shards check")))
+    client = clients.open(
+        fleets.picture(control_fault=Fault("the control database is away", "shardwright shards check"))
+    )
     control = fleet.resolved.control
     with psycopg.connect(fleet.resolved.shards[0].url.conninfo, autocommit=True) as admin:
         name = psycopg.sql.Identifier(control.database)

@@ -31,7 +31,9 @@ def test_what_is_not_ours_is_as_its_makers_have_it() -> None:
 def test_nothing_leads_to_another_host(path: object) -> None:
     """No font, no script, no picture from elsewhere; and nothing that our own policy would stop."""
     text = path.read_text()  # type: ignore[attr-defined]
-    assert not re.search(r"(?<!xmlns=\")(?:https?:)?//(?!www\.w3\.org)[a-z]", re.sub(r"^\s*(//|/\*).*$", "", text, flags=re.MULTILINE))
+    assert not re.search(
+        r"(?<!xmlns=\")(?:https?:)?//(?!www\.w3\.org)[a-z]", re.sub(r"^\s*(//|/\*).*$", "", text, flags=re.MULTILINE)
+    )
     assert "style=" not in text
     assert "|safe" not in text
 
@@ -46,7 +48,8 @@ def test_times_are_told_in_few_characters(seconds: float | None, told: str) -> N
 
 
 @pytest.mark.parametrize(("number", "short", "size"), [
-    (0, "0", "0 B"), (0.4, "0.4", "0 B"), (999, "999", "999 B"), (999.6, "1.0 k", "1.0 kB"), (12_345, "12.3 k", "12.3 kB"),
+    (0, "0", "0 B"), (0.4, "0.4", "0 B"), (999, "999", "999 B"), (999.6, "1.0 k", "1.0 kB"),
+    (12_345, "12.3 k", "12.3 kB"),
     (999_999, "1.0 M", "1.0 MB"), (8.3e7, "83.0 M", "83.0 MB"), (5e11, "500 G", "500 GB"), (None, "–", "–"),
 ])  # fmt: skip
 def test_numbers_are_told_in_few_characters(number: float | None, short: str, size: str) -> None:

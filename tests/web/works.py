@@ -11,7 +11,6 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from web.fleets import BEFORE, HEAD
 from shardwright.bluegreen import steps as greening
 from shardwright.bluegreen.store import Changes, Lane
 from shardwright.catalog.control import open_control
@@ -25,6 +24,7 @@ from shardwright.runs.board import Board, Places
 from shardwright.runs.kinds import Kind, Progress
 from shardwright.runs.results import ShardResult, Status
 from shardwright.runs.store import Ledger
+from web.fleets import BEFORE, HEAD
 
 _ROOM = Places(at_once=100, per_host=100)
 WORKER = "ops-2-26022-598ede"
@@ -141,9 +141,7 @@ class Works:
         green = [f"green_{number}" for number in range(len(self.names))]
         plan = {"blue": self.names, "green": green, "revision": HEAD}
         lanes = [(blue, there) for blue, there in zip(self.names, green, strict=True)]
-        placed = {
-            f"org-{number}": (*lanes[number % len(lanes)], 1) for number in range(tenants)
-        }
+        placed = {f"org-{number}": (*lanes[number % len(lanes)], 1) for number in range(tenants)}
         run = self.durable(greening.KIND, plan)
         with self.control() as control:
             changes = Changes(control, self.fleet.shard_set)
@@ -161,7 +159,8 @@ class Works:
                     write_gap={"gap_ms": 12.5 + number, "keys": 3}, certificate=certificate(),
                 )  # fmt: skip
             control.execute(
-                "UPDATE shardwright.bluegreen_tenant SET at_green = true WHERE run = %s AND write_gap IS NOT NULL", [run]
+                "UPDATE shardwright.bluegreen_tenant SET at_green = true WHERE run = %s AND write_gap IS NOT NULL",
+                [run],
             )
             changes.order(run, "switch", share=0.25, by="ada")
         return run
@@ -176,7 +175,9 @@ class Works:
                 told.append((at, {"phase": "copy", "done": round(rows), "total": 300_000, "unit": "rows", "lag": None}))
             else:
                 left = 9000 * math.exp((420 - second) / 45) + 120 * (1 + math.sin(second))
-                told.append((at, {"phase": "catch up", "done": 0, "total": round(left), "unit": "keys", "lag": left / 2500}))
+                told.append(
+                    (at, {"phase": "catch up", "done": 0, "total": round(left), "unit": "keys", "lag": left / 2500})
+                )
         with self.control() as control, control.cursor() as cursor:
             cursor.executemany(
                 "INSERT INTO shardwright.run_event (run, at, kind, data) VALUES (%s, %s, 'progress', %s)",
@@ -192,12 +193,18 @@ class Works:
 
 def certificate(*, equal: bool = True) -> dict[str, Any]:
     """What a move's certificate holds."""
-    rows = [("public.organizations", 1), ("public.projects", 42), ("public.tasks", 214_310), ("public.comments", 85_647)]
+    rows = [
+        ("public.organizations", 1),
+        ("public.projects", 42),
+        ("public.tasks", 214_310),
+        ("public.comments", 85_647),
+    ]
     sides = [{"table": table, "rows": number, "hash": f"{number * 7919:032x}", "left_out": 0} for table, number in rows]
     other = [dict(each) for each in sides]
     if not equal:
         other[2]["hash"] = "0" * 32
     return {
-        "at": "2026-11-23T11:58:02+00:00", "epoch": 2, "equal": equal, "frozen": sides, "source": sides, "target": other,
+        "at": "2026-11-23T11:58:02+00:00", "epoch": 2, "equal": equal, "frozen": sides, "source": sides,
+        "target": other,
         "differences": [] if equal else ["public.tasks: 1 row differs: 4711"],
     }  # fmt: skip

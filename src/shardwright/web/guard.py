@@ -57,6 +57,7 @@ class Guard:
         self._is_private = is_private
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI has it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -66,7 +67,9 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
-                headers.setdefault("cache-control", "no-cache" if request.url.path.startswith("/static/") else "no-store")
+                headers.setdefault(
+                    "cache-control", "no-cache" if request.url.path.startswith("/static/") else "no-store"
+                )
             await send(message)
 
         request = Request(scope)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -73,7 +73,7 @@ class Live:
         self._over.set()
         self._call(self._wake)
 
-    async def stream(self, seen: str) -> AsyncIterator[str]:
+    async def stream(self, seen: str) -> AsyncGenerator[str, None]:
         """What a page that has seen `seen` is told, until it leaves or the server ends."""
         reader = _Reader()
         self._readers.add(reader)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 from shardwright.web import words
 
@@ -75,16 +76,14 @@ def rates(points: Sequence[tuple[datetime, float]], *, at_most: int = 120) -> li
     step = max(1, len(points) // at_most)
     thinned = [*points[::step], points[-1]] if (len(points) - 1) % step else list(points[::step])
     found: list[Point] = []
-    for (before, less), (after, more) in zip(thinned, thinned[1:], strict=False):
+    for (before, less), (after, more) in pairwise(thinned):
         seconds = (after - before).total_seconds()
         if seconds > 0:
             found.append((after, max(0.0, more - less) / seconds))
     return found
 
 
-def _parts(
-    points: Sequence[Point], begin: datetime, seconds: float, top: float
-) -> list[list[tuple[float, float]]]:
+def _parts(points: Sequence[Point], begin: datetime, seconds: float, top: float) -> list[list[tuple[float, float]]]:
     """The line's pieces between gaps; a lone point is a short piece."""
     parts: list[list[tuple[float, float]]] = [[]]
     for at, value in points:

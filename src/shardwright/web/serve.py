@@ -80,9 +80,14 @@ def answering(site: Site, options: ServeOptions, listener: socket.socket) -> Ite
     app = make_app(site, Hosts([options.host, *options.names]), is_private=options.asks_readers)
     server = uvicorn.Server(
         uvicorn.Config(
-            app, log_config=None, access_log=False, timeout_graceful_shutdown=_FAREWELL, server_header=False,
-            forwarded_allow_ips="127.0.0.1,::1", ws="none",
-        )  # fmt: skip
+            app,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=_FAREWELL,
+            server_header=False,
+            forwarded_allow_ips="127.0.0.1,::1",
+            ws="none",
+        )
     )
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="serve")
@@ -109,12 +114,12 @@ def listening(options: ServeOptions) -> socket.socket:
     """A socket that waits for whoever comes. Raises AddressTaken."""
     try:
         found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        return _bound(*found[0][:3], found[0][4])
+        return _bound(*found[0])
     except OSError as error:
         raise errors.AddressTaken(host=options.host, port=options.port, why=error.strerror or str(error)) from error
 
 
-def _bound(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
+def _bound(family: int, kind: int, protocol: int, _name: str, address: Any) -> socket.socket:
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

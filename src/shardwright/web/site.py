@@ -1,4 +1,4 @@
-"""What every page has at hand: the fleet, its newest picture, who has signed in, and how a page is made of a template."""
+"""What every page has at hand: the fleet, its newest picture, who has signed in, and how it is made of a template."""
 
 from __future__ import annotations
 

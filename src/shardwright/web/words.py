@@ -39,12 +39,10 @@ def size(number: float | None) -> str:
     """Bytes: `12.3 MB`."""
     if number is None:
         return _DASH
-    value, unit = float(number), _UNITS[0]
-    for unit in _UNITS:
-        if value < 999.5:
-            break
-        value /= 1000
-    return f"{value:.0f}{_THIN}B" if unit == "B" else f"{_three(value)}{_THIN}{unit}"
+    value, power = float(number), 0
+    while value >= 999.5 and power < len(_UNITS) - 1:
+        value, power = value / 1000, power + 1
+    return f"{_three(value) if power else f'{value:.0f}'}{_THIN}{_UNITS[power]}"
 
 
 def _three(value: float) -> str:
@@ -69,19 +67,19 @@ def share(part: float | None) -> str:
     return f"{part * 100:.1f}{_THIN}%" if 0.99 < part < 1 else f"{part * 100:.0f}{_THIN}%"
 
 
-def ago(moment: datetime | None, now: datetime | None = None) -> Markup:
+def ago(moment: datetime | None, now: datetime | None = None) -> str:
     """A `<time>`: `3 min ago`, `in 2 h`; the moment itself when pointed at."""
     if moment is None:
-        return Markup(_DASH)
+        return _DASH
     seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
     told = f"{span(max(seconds, 0.0) // 1)} ago" if seconds >= 1 else "now" if seconds > -1 else f"in {span(-seconds)}"
     return Markup('<time datetime="{0}" title="{1}">{2}</time>').format(moment.isoformat(), full(moment), told)
 
 
-def moment(at: datetime | None) -> Markup:
+def moment(at: datetime | None) -> str:
     """A `<time>`: the day and the second."""
     if at is None:
-        return Markup(_DASH)
+        return _DASH
     return Markup('<time datetime="{0}">{1}</time>').format(at.isoformat(), full(at))
 
 

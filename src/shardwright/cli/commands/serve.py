@@ -23,21 +23,42 @@ _TOKEN = "SHARDWRIGHT_TOKEN"  # noqa: S105 the name of a variable
 def serve(
     screen: Screen,
     *,
-    host: Annotated[str, typer.Option(help="The address to listen on; others than this machine's own need a token.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; others than this machine's own need a token.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes one that is free.")] = 8321,
-    token: Annotated[str | None, typer.Option(envvar=_TOKEN, show_envvar=True, metavar="TOKEN", help="Whoever knows it may act. Better in the environment: other users see a command's options.")] = None,
-    token_file: Annotated[Path | None, typer.Option(metavar="FILE", help="The file whose first line is the token.")] = None,
-    private: Annotated[bool | None, typer.Option("--private/--public", help="Ask readers for the token too, or let anybody read; else asked where other machines can reach it.")] = None,
-    allow_host: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A name that browsers call it by, behind a proxy say; may be repeated.")] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar=_TOKEN,
+            show_envvar=True,
+            metavar="TOKEN",
+            help="Whoever knows it may act. Better in the environment: other users see a command's options.",
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The file whose first line is the token.")
+    ] = None,
+    private: Annotated[
+        bool | None,
+        typer.Option(
+            "--private/--public",
+            help="Ask readers for the token too, or let anybody read; else asked where other machines can reach it.",
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A name that browsers call it by, behind a proxy say; may be repeated."),
+    ] = None,
 ) -> int:
     """Serve the dashboard: pages, JSON, /metrics and /health/shards, until Ctrl-C."""
     try:
-        from shardwright.web.serve import ServeOptions, serve as listen  # noqa: PLC0415 an extra
+        from shardwright.web import serve as dashboard  # noqa: PLC0415 an extra
     except ModuleNotFoundError as error:
         raise errors.ExtraMissing(what="shardwright serve", extra="web") from error
-    options = ServeOptions(host, port, _read(token_file) or token or None, private, allow_host or ())
+    options = dashboard.ServeOptions(host, port, _read(token_file) or token or None, private, allow_host or ())
     with stop_on_signals(StopRequest()) as stop:
-        listen(screen.fleet(), options, stop=stop, say=lambda text: _say(screen, text))
+        dashboard.serve(screen.fleet(), options, stop=stop, say=lambda text: _say(screen, text))
     return 0
 
 

@@ -93,9 +93,7 @@ def _asked(site: Site, request: Request) -> tuple[Subject | None, Action | None]
     return subject, find(subject, request.path_params["action"]) if subject else None
 
 
-def _ask(
-    site: Site, request: Request, *, then: str, who: str = "", status: int = 200, wrong: str = ""
-) -> Response:
+def _ask(site: Site, request: Request, *, then: str, who: str = "", status: int = 200, wrong: str = "") -> Response:
     return site.render(
         request, "sign_in.html", status=status, live=False, then=_of_ours(then), asked_who=who, wrong=wrong
     )

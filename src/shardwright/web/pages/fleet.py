@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shardwright import errors
+from shardwright.monitor.alerts.alert import Alert
 from shardwright.monitor.picture import Picture
 from shardwright.monitor.vitals import Vitals
 from shardwright.web import words
@@ -81,7 +82,7 @@ def fleet(site: Site, request: Request) -> Response:
     is_table = asked.get("view") == "table"
     return site.render(
         request, "fleet.html", section="/", picture=picture, tiles=tiles, odd=odd, well=well, asked=asked,
-        summary=summary_of(picture, tiles), is_roomy=len(chosen) <= ROOMY, roomy=ROOMY, is_table=is_table, columns=COLUMNS,
+        summary=summary_of(tiles), is_roomy=len(chosen) <= ROOMY, roomy=ROOMY, is_table=is_table, columns=COLUMNS,
         rows=in_order(chosen, asked.get("sort", ""), descending=asked.get("order") == "down") if is_table else (),
     )  # fmt: skip
 
@@ -112,13 +113,11 @@ def troubles_of(vitals: Vitals, picture: Picture) -> tuple[Trouble, ...]:
     found = []
     if vitals.fault is not None:
         found.append(Trouble("critical", vitals.fault.reason, vitals.fault.hint))
-    is_crowded = sum(each.host == vitals.host for each in picture.vitals) > _FEW_ON_A_HOST if picture.alerts else False
+    is_crowded = sum(each.host == vitals.host for each in picture.vitals) > _FEW_ON_A_HOST
     for alert in picture.alerts:
         if alert.subject == vitals.host:
             found.append(Trouble("note" if is_crowded else alert.severity, alert.fact, alert.cure))
-        elif alert.subject == vitals.shard and not (alert.rule == "shard_down" and vitals.fault):
-            found.append(Trouble(alert.severity, alert.fact, alert.cure))
-        elif alert.subject.startswith(f"{vitals.shard} "):
+        elif _is_about(alert, vitals):
             found.append(Trouble(alert.severity, alert.fact, alert.cure))
     for group in picture.skew[1:]:
         if vitals.shard in group.shards:
@@ -127,7 +126,14 @@ def troubles_of(vitals: Vitals, picture: Picture) -> tuple[Trouble, ...]:
     return tuple(sorted(found, key=lambda each: LEVELS.index(each.level)))
 
 
-def summary_of(picture: Picture, tiles: Sequence[Tile]) -> dict[str, Any]:
+def _is_about(alert: Alert, vitals: Vitals) -> bool:
+    """Whether it is about this shard, or a thing there; that it is down, its own fault says."""
+    if alert.rule == "shard_down" and vitals.fault is not None:
+        return False
+    return alert.subject == vitals.shard or alert.subject.startswith(f"{vitals.shard} ")
+
+
+def summary_of(tiles: Sequence[Tile]) -> dict[str, Any]:
     """The figures over all tiles."""
     up = [tile.vitals for tile in tiles if tile.vitals.is_up]
     revisions: dict[str, int] = {}
@@ -139,8 +145,12 @@ def summary_of(picture: Picture, tiles: Sequence[Tile]) -> dict[str, Any]:
         "tenants": _sum(each.tenants for each in up),
         "bytes": _sum(each.bytes for each in up),
         "writes": _sum(each.writes_per_second for each in up),
-        "slowest": max((each for each in up if each.seconds is not None), key=lambda each: each.seconds or 0, default=None),
-        "fullest": max((tile for tile in tiles if tile.used is not None), key=lambda tile: tile.used or 0, default=None),
+        "slowest": max(
+            (each for each in up if each.seconds is not None), key=lambda each: each.seconds or 0, default=None
+        ),
+        "fullest": max(
+            (tile for tile in tiles if tile.used is not None), key=lambda tile: tile.used or 0, default=None
+        ),
         "revisions": sorted(revisions.items(), key=lambda each: -each[1]),
         "hosts": len({each.vitals.host for each in tiles}),
     }

@@ -165,9 +165,7 @@ def _waves(plan: Mapping[str, Any], results: Sequence[ShardResult]) -> list[Wave
     ]
 
 
-def plots_of(
-    course: Sequence[tuple[datetime, Mapping[str, Any]]], steps: Sequence[StepRecord]
-) -> list[Plot]:
+def plots_of(course: Sequence[tuple[datetime, Mapping[str, Any]]], steps: Sequence[StepRecord]) -> list[Plot]:
     """Throughput of the copy, keys that are still to be brought, and the lag, over the time of the run."""
     marks = [(step.begun_at, step.name) for step in steps if step.begun_at is not None]
     rows = [(at, float(data["done"])) for at, data in course if data["unit"] == "rows"]

@@ -6,13 +6,13 @@ import re
 import signal
 import socket
 import sys
-import urllib.request
 from pathlib import Path
 
+import httpx2
 import pytest
 
-from cli.conftest import Cli, cli  # noqa: F401 a fixture
-from kit import MakeProject, Project
+from cli.conftest import Cli
+from kit import MakeProject, Project, until
 from shardwright.web.serve import ServeOptions
 from web.stage import TOKEN
 
@@ -31,12 +31,10 @@ def test_it_answers_and_ends_when_asked(project: Project) -> None:
         line = process.stdout.readline()
         found = re.search(r"http://127\.0\.0\.1:\d+", line)
         assert found, line + process.stderr.read()
-        with urllib.request.urlopen(found[0] + "/healthz", timeout=20) as answer:
-            assert answer.read() == b"ok\n"
-        with urllib.request.urlopen(found[0] + "/health/shards", timeout=20) as answer:
-            assert answer.status == 200
-        with urllib.request.urlopen(found[0] + "/events", timeout=20) as page:
-            assert page.readline() == b"retry: 2000\n"
+        assert httpx2.get(found[0] + "/healthz", timeout=20).text == "ok\n"
+        until(lambda: httpx2.get(found[0] + "/health/shards", timeout=20).status_code == 200)
+        with httpx2.stream("GET", found[0] + "/events", timeout=20) as page:
+            assert next(page.iter_lines()) == "retry: 2000"
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=20) == 0
         assert process.stderr.read() == ""
@@ -45,7 +43,7 @@ def test_it_answers_and_ends_when_asked(project: Project) -> None:
         process.communicate()
 
 
-def test_a_port_that_is_taken_is_told(project: Project, cli: Cli) -> None:  # noqa: F811
+def test_a_port_that_is_taken_is_told(project: Project, cli: Cli) -> None:
     """With a cure, and exit 2."""
     del project
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -63,7 +61,9 @@ def test_a_port_that_is_taken_is_told(project: Project, cli: Cli) -> None:  # no
     (["--private"], 64, "--private needs a token"),
     (["--token-file", "none"], 64, "none can't be read"),
 ])  # fmt: skip
-def test_what_would_not_be_safe_is_refused(project: Project, cli: Cli, arguments: list[str], code: int, told: str) -> None:  # noqa: F811
+def test_what_would_not_be_safe_is_refused(
+    project: Project, cli: Cli, arguments: list[str], code: int, told: str
+) -> None:
     """Before anything listens, with the reason."""
     del project
     outcome = cli("serve", *arguments)
@@ -72,7 +72,9 @@ def test_what_would_not_be_safe_is_refused(project: Project, cli: Cli, arguments
     assert "try: " in outcome.err
 
 
-def test_without_its_packages_it_says_which_to_install(project: Project, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_without_its_packages_it_says_which_to_install(
+    project: Project, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They are an extra."""
     del project
     for name in [name for name in sys.modules if name.startswith(("shardwright.web", "uvicorn"))]:
@@ -83,7 +85,7 @@ def test_without_its_packages_it_says_which_to_install(project: Project, cli: Cl
     assert "pip install 'shardwright[web]'" in outcome.err
 
 
-def test_a_token_file_has_the_token_in_its_first_line(project: Project, cli: Cli, tmp_path: Path) -> None:  # noqa: F811
+def test_a_token_file_has_the_token_in_its_first_line(project: Project, cli: Cli, tmp_path: Path) -> None:
     """An empty one is refused, not taken for none."""
     del project
     (tmp_path / "token").write_text("\n")
@@ -98,6 +100,8 @@ def test_a_token_file_has_the_token_in_its_first_line(project: Project, cli: Cli
     ("0.0.0.0", TOKEN, None, True), ("10.1.1.1", TOKEN, None, True), ("::", TOKEN, None, True),  # noqa: S104
     ("db.example", TOKEN, None, True), ("0.0.0.0", TOKEN, False, False),  # noqa: S104
 ])  # fmt: skip
-def test_who_reads_signs_in_where_others_reach_it(host: str, token: str | None, private: bool | None, asks: bool) -> None:
+def test_who_reads_signs_in_where_others_reach_it(
+    host: str, token: str | None, private: bool | None, asks: bool
+) -> None:
     """Unless it is said otherwise."""
     assert ServeOptions(host, token=token, is_private=private).asks_readers is asks
