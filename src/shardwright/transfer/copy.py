@@ -41,6 +41,7 @@ _MOST_SHARES = 8
 _WHOLE = 0
 _SHARES = 1 << 16  # the number of a share says of how many it is one, which may not change after a death
 _ALONE = "SET LOCAL max_parallel_workers_per_gather = 0"  # a worker hands on each row, and streams are at work already
+_HELD = "SET LOCAL idle_in_transaction_session_timeout = 0"  # a share that is slowed down may take hours
 _queries = load(__package__, "copy.sql")
 
 
@@ -233,6 +234,7 @@ class Copy:
     def _at_one_moment(self, reader: Any, writer: Any, begun: Collection[MovedTable]) -> Iterator[str]:
         """A new snapshot, to which all that is there has been brought; gives the name by which streams share it."""
         with snapshot(reader) as taken:
+            reader.execute(_HELD)
             row = reader.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone()
             if drain(reader, writer, self._scope, begun).keys + self._also(reader):
                 with self._source.open() as other:
