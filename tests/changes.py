@@ -30,10 +30,11 @@ from psycopg.conninfo import conninfo_to_dict
 from kit import Project, until
 from moves import LEFT, OWNERS, SESSIONS, Key, Ledger, at, differences
 from shardwright import Tenants
-from shardwright.bluegreen import create, steps
+from shardwright.bluegreen import steps
 from shardwright.bluegreen.follow import Conductor, Follower
 from shardwright.bluegreen.group import Group
 from shardwright.bluegreen.operate import ChangeStatus
+from shardwright.bluegreen.shard_sets import create
 from shardwright.bluegreen.store import Changes
 from shardwright.bluegreen.switching import Switching
 from shardwright.catalog import placement

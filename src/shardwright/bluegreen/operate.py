@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
+import psycopg
+
 from shardwright import errors
+from shardwright.bluegreen.orders import meant
 from shardwright.bluegreen.sets import NAME
-from shardwright.bluegreen.store import Change, ChangedTenant, Changes, Lane, Order
+from shardwright.bluegreen.store import Change, ChangedTenant, Changes, Lane, Order, Proofs
 from shardwright.catalog.control import open_control, read_control
 from shardwright.config import FleetConfig
 from shardwright.runs.board import Board, DurableRun, StepRecord
 from shardwright.runs.eta import Eta, eta
 from shardwright.runs.store import operator
+from shardwright.transfer.everyone import Tenant
 
 _SILENT = 60  # seconds after which a process that said nothing is not counted on
 
@@ -27,9 +30,10 @@ class ChangeStatus:
     run: DurableRun
     steps: tuple[StepRecord, ...]
     lanes: tuple[Lane, ...]
-    tenants: tuple[ChangedTenant, ...]
+    proofs: Proofs
     eta: Eta | None
     orders: tuple[Order, ...]
+    last_order: Order | None  # that was ended
     workers: int  # of this shard set, that were heard of lately
 
     @property
@@ -38,9 +42,14 @@ class ChangeStatus:
         return next((step.name for step in self.steps if step.state in ("begun", "to do")), None)
 
     @property
+    def tenants(self) -> int:
+        """How many there are."""
+        return sum(lane.tenants for lane in self.lanes)
+
+    @property
     def at_green(self) -> int:
-        """How many tenants are written at green."""
-        return sum(1 for each in self.tenants if each.at_green)
+        """How many of them are written at green."""
+        return sum(lane.at_green for lane in self.lanes)
 
     @property
     def is_one_way(self) -> bool:
@@ -51,17 +60,6 @@ class ChangeStatus:
     def carried_by(self) -> str | None:
         """Which process has it in hand; None where nobody does, and nothing of it goes on."""
         return self.run.worker if self.run.state == "running" and (self.run.silent or 0) < _SILENT else None
-
-    @property
-    def write_gaps(self) -> list[float]:
-        """Of the tenants' last switches, in milliseconds, those that could be measured."""
-        return sorted(each.write_gap["gap_ms"] for each in self.tenants if each.write_gap and each.write_gap["gap_ms"])
-
-    @property
-    def certificates(self) -> tuple[int, int]:
-        """How many tenants were proven to have the same rows on both sides at their last switch, and how many not."""
-        found = [bool(each.certificate["equal"]) for each in self.tenants if each.certificate]
-        return sum(found), len(found) - sum(found)
 
     @property
     def way_back(self) -> str:
@@ -84,7 +82,8 @@ class ChangeStatus:
 
     def as_dict(self) -> dict[str, Any]:
         """The change as `--json` prints it."""
-        moment, gaps = self.change.switched_at, self.write_gaps
+        moment, proofs = self.change.switched_at, self.proofs
+        gaps = {"count": proofs.gaps, "p50": proofs.middle, "max": proofs.longest}
         return {
             "run": self.run.id,
             "blue": self.run.plan["blue"],
@@ -97,13 +96,14 @@ class ChangeStatus:
             "throttle": dict(self.change.throttle),
             "progress": self.run.progress,
             "eta_seconds": vars(self.eta) if self.eta else None,
-            "tenants": len(self.tenants),
+            "tenants": self.tenants,
             "at_green": self.at_green,
             "orders": [vars(order) for order in self.orders],
+            "last_order": vars(self.last_order) if self.last_order else None,
             "carried_by": self.carried_by,
             "workers": self.workers,
-            "write_gaps_ms": {"count": len(gaps), "p50": median(gaps), "max": gaps[-1]} if gaps else None,
-            "certificates": {"equal": self.certificates[0], "different": self.certificates[1]},
+            "write_gaps_ms": gaps if proofs.gaps else None,
+            "certificates": {"equal": proofs.equal, "different": proofs.different},
             "way_back": self.way_back,
             "switched_at": moment.isoformat() if moment else None,
             "keep_until": self.change.keep_until.isoformat() if self.change.keep_until else None,
@@ -122,8 +122,8 @@ def status(fleet: FleetConfig) -> ChangeStatus:
         run = board.run(found.run)
         assert run is not None  # noqa: S101 a change has a run, and no run is ever deleted
         return ChangeStatus(
-            found, run, tuple(board.steps(found.run)), tuple(changes.lanes(found.run)),
-            tuple(changes.tenants(found.run)), eta(board.samples(found.run)), tuple(changes.orders(found.run)),
+            found, run, tuple(board.steps(found.run)), tuple(changes.lanes(found.run)), changes.proofs(found.run),
+            eta(board.samples(found.run)), tuple(changes.orders(found.run)), changes.last_order(found.run),
             sum(worker.silent < _SILENT for worker in board.workers()),
         )  # fmt: skip
 
@@ -142,21 +142,58 @@ def order_switch(
 ) -> tuple[int, int]:
     """These tenants, this share of them, or all are to be switched to green, `home` back to blue; gives run and order.
 
-    Raises NoSuchChange, NoSuchTenant, ChangeNotThere, NoWayBack.
+    Raises NoSuchChange, NoSuchTenant, ChangeNotThere, NoWayBack, OrderUnderWay.
     """
-    asked = "undo" if home else "switch"
     with open_control(fleet.control, application_name=NAME) as control, control.transaction():
         changes = Changes(control, fleet.shard_set)
-        found = _open(changes, fleet)
-        if found.phase not in ("building", "in_step") or (found.phase == "building" and home):
-            raise errors.ChangeNotThere(asked=_ASKED[asked], run=found.run, phase=found.phase)
-        for tenant in tenants or ():
-            changes.tenant(found.run, tenant)
-        _require_way_back(control, fleet, changes, found, home=home)
-        return found.run, changes.order(found.run, asked, tenants=tenants, share=share, by=operator())
+        found = _switchable(control, fleet, changes, home=home, named=tenants or ())
+        changes.lock(found.run)
+        kind, opposite = ("undo", "switch") if home else ("switch", "undo")
+        for order in changes.orders(found.run):
+            if order.kind == opposite and order.concerns(tenants):
+                raise errors.OrderUnderWay(order=order.id, by=order.by, whom=_whom(tenants), where=_THERE[opposite])
+        return found.run, changes.order(found.run, kind, tenants=tenants, share=share, by=operator())
 
 
-_ASKED = {"switch": "a switch", "undo": "a switch home"}
+_THERE = {"switch": "to green", "undo": "home"}
+_FEW = 5
+
+
+def _whom(tenants: Sequence[str] | None) -> str:
+    return "tenants" if tenants is None else ", ".join(tenants[:_FEW]) + (" and others" if len(tenants) > _FEW else "")
+
+
+def plan_switches(fleet: FleetConfig, wishes: Sequence[Mapping[str, Any]], *, home: bool = False) -> list[list[Tenant]]:
+    """Whom each of these orders would switch, given one after the other; each is what `order_switch` takes.
+
+    Raises what that raises, but OrderUnderWay.
+    """
+    with read_control(fleet.control, application_name=NAME) as control:
+        if control is None:
+            raise errors.NoOpenChange(what=f"shard set {fleet.shard_set!r}")
+        changes = Changes(control, fleet.shard_set)
+        named = [tenant for wish in wishes for tenant in wish.get("tenants") or ()]
+        everybody = changes.tenants(_switchable(control, fleet, changes, home=home, named=named).run)
+    left = {each.tenant: each for each in everybody if each.at_green == home}
+    waves = []
+    for wish in wishes:
+        wave = meant([*left.values()], of=len(everybody), named=wish.get("tenants"), share=wish.get("share"))
+        waves.append([left.pop(each.tenant) for each in wave])
+    return waves
+
+
+def _switchable(
+    control: psycopg.Connection[Any], fleet: FleetConfig, changes: Changes, *, home: bool, named: Sequence[str]
+) -> Change:
+    """The open change, where these tenants may be switched now."""
+    found = _open(changes, fleet)
+    if found.phase not in ("building", "in_step") or (found.phase == "building" and home):
+        asked = "a switch home" if home else "a switch"
+        raise errors.ChangeNotThere(asked=asked, run=found.run, phase=found.phase)
+    for tenant in named:
+        changes.tenant(found.run, tenant)
+    _require_way_back(control, fleet, changes, found, home=home)
+    return found
 
 
 def ask_cancel(fleet: FleetConfig) -> int:
@@ -164,7 +201,7 @@ def ask_cancel(fleet: FleetConfig) -> int:
     with open_control(fleet.control, application_name=NAME) as control:
         changes = Changes(control, fleet.shard_set)
         found = _open(changes, fleet)
-        there = sum(each.at_green for each in changes.tenants(found.run))
+        there = _at_green(changes, found)
         if there or any(lane.everybody_at_green for lane in changes.lanes(found.run)):
             raise errors.TenantsAtGreen(run=found.run, tenants=there)
     return ask_undo(fleet)
@@ -224,8 +261,13 @@ def _open(changes: Changes, fleet: FleetConfig) -> Change:
     return found
 
 
-def _require_way_back(control: Any, fleet: FleetConfig, changes: Changes, found: Change, *, home: bool) -> None:
+def _require_way_back(
+    control: psycopg.Connection[Any], fleet: FleetConfig, changes: Changes, found: Change, *, home: bool
+) -> None:
     run = Board(control, fleet.shard_set).run(found.run)
-    there = sum(1 for each in changes.tenants(found.run) if each.at_green)
-    if home and there and run is not None and run.plan.get("one_way"):
+    if home and run is not None and run.plan.get("one_way") and (there := _at_green(changes, found)):
         raise errors.NoWayBack(run=found.run, tenants=there)
+
+
+def _at_green(changes: Changes, found: Change) -> int:
+    return sum(lane.at_green for lane in changes.lanes(found.run))
