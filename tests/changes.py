@@ -398,8 +398,11 @@ class Changing:
         return None
 
     def placement(self, tenant: str) -> str:
-        """Where the directory has it."""
-        return str(self.ask("control", "SELECT shard FROM shardwright.placement WHERE tenant = %s", tenant)[0][0])
+        """Where the directory has it. Raises Elsewhere where nobody has told it of the tenant yet."""
+        found = self.ask("control", "SELECT shard FROM shardwright.placement WHERE tenant = %s", tenant)
+        if not found:
+            raise Elsewhere(f"{tenant} is not in the directory")
+        return str(found[0][0])
 
     def rows(self, shard: str) -> Iterator[tuple[str | None, Key, int]]:
         """Every row on that shard: whose it is, its name, its value."""

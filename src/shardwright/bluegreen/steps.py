@@ -16,6 +16,7 @@ from psycopg import sql
 
 from shardwright import errors
 from shardwright.bluegreen.follow import Conductor
+from shardwright.bluegreen.grants import lacking
 from shardwright.bluegreen.group import Group, NewTenants
 from shardwright.bluegreen.lanes import Lane, by_shard
 from shardwright.bluegreen.latecomers import write_down
@@ -28,6 +29,7 @@ from shardwright.bluegreen.store import Changes
 from shardwright.catalog.control import open_control
 from shardwright.migration.history import History
 from shardwright.migration.rollout import script_location
+from shardwright.move.preflight.said import script
 from shardwright.move.way import asking
 from shardwright.pg import databases
 from shardwright.pg.faults import explain
@@ -227,10 +229,19 @@ def switch(context: StepContext) -> Result:
             if context.plan.get("auto") and not changes.orders(context.run):
                 changes.order(context.run, "switch", by=operator())
         context.tell("green is in step with blue")
+        _tell_grants(sets)
         Conductor(sets, lambda changes: _is_switched(sets, changes), "in step").go()
         with sets.control() as changes:
             changes.write_phase(context.run, context.runner, "switched", keep=float(context.plan["keep_seconds"]))
     return {}
+
+
+def _tell_grants(sets: Sets) -> None:
+    """What roles would lack at green, before the first tenant is there; it is for operators to judge."""
+    for shard in sets.green:
+        with asking(sets.blue[0]) as blue, asking(shard) as green:
+            for lack in lacking(blue, green, sets.schemas.blue, sets.schemas.green):
+                sets.context.tell(f"{shard.name}: {lack}, as it may on blue; try: {script(lack.grants)}")
 
 
 def _are_all(sets: Sets, changes: Changes, *, at_green: bool) -> bool:
