@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -10,7 +11,7 @@ import psycopg
 import pytest
 
 from kit import until
-from moves import QUICK, Arena, MakeArena, at
+from moves import QUICK, Arena, MakeArena, at, instead
 from shardwright import errors
 from shardwright.transfer import copy
 
@@ -321,15 +322,25 @@ def test_moves_that_cross_each_other_and_go_beside_each_other(make_arena: MakeAr
 
 
 def test_the_throttle_is_heard_while_the_copy_runs(make_arena: MakeArena) -> None:
-    """One that would take a day is let go."""
+    """One that would take a day is let go; and however long a part takes, its snapshot lasts as long."""
     arena = make_arena()
     run = arena.start(bytes_per_second=1)
     fleet = arena.project.fleet()
-    with arena.carrying(run) as carried:
+
+    def in_a_hurry(original: Callable[..., Any]) -> Callable[..., Any]:
+        def at_one_moment(copying: Any, reader: Any, *others: Any) -> Any:
+            reader.execute("SET idle_in_transaction_session_timeout = '300ms'")
+            return original(copying, reader, *others)
+
+        return at_one_moment
+
+    with instead("Copy._at_one_moment", in_a_hurry), arena.carrying(run) as carried:
         until(lambda: (fleet.move_status(arena.tenant).run.progress or {}).get("phase") == "copy")
         assert not carried.done()
         fleet.throttle_move(arena.tenant, {"bytes_per_second": None})
-        assert carried.result(60).move.phase == "switched", arena.story(run)
+        status = carried.result(60)
+    assert status.move.phase == "switched", arena.story(run)
+    assert {step.name: step.attempts for step in status.steps}["copy"] == 1, arena.story(run)
 
 
 def test_the_write_gap_in_the_data_is_the_tenants(make_arena: MakeArena) -> None:

@@ -43,6 +43,7 @@ _MOST_SHARES = 8
 _WHOLE = 0
 _FILES = -1  # not a part: under it the ledger has the number of the files in which the table lay when it was shared out
 _ALONE = "SET LOCAL max_parallel_workers_per_gather = 0"  # a worker hands on each row, and streams are at work already
+_HELD = "SET LOCAL idle_in_transaction_session_timeout = 0"  # a share that is slowed down may take hours
 _queries = load(__package__, "copy.sql")
 
 
@@ -250,6 +251,7 @@ class Copy:
         Raises _Rewritten where the rows of the shares, of which `first` is one, do not lie any more where they did.
         """
         with snapshot(reader) as taken:
+            reader.execute(_HELD)
             if first.share is not None and first.share.blocks is not None:
                 self._hold(reader, writer, first.table)
             row = reader.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone()
