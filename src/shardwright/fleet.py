@@ -73,7 +73,6 @@ from shardwright.testdata import seed as seeds
 from shardwright.transfer.everyone import Tenant as TenantBetween
 from shardwright.transfer.survey import ShardTables, survey_tables
 
-
 MigrateOptions = rollout.MigrateOptions
 RollbackOptions = rollbacks.RollbackOptions
 ResetOptions = resets.ResetOptions
