@@ -139,7 +139,7 @@ class ColumnName:
 
 
 def parse_column(text: object) -> ColumnName:
-    """The column that `table.column` or `schema.table.column` names, a part with dots in double quotes; or ValueError."""
+    """The column that `table.column` or `schema.table.column` names; parts may be in double quotes. Else ValueError."""
     if isinstance(text, ColumnName):
         return text
     found = _COLUMN.fullmatch(text) if isinstance(text, str) else None

@@ -72,7 +72,6 @@ from shardwright.testdata import reset as resets
 from shardwright.testdata import seed as seeds
 from shardwright.transfer.survey import ShardTables, survey_tables
 
-
 MigrateOptions = rollout.MigrateOptions
 RollbackOptions = rollbacks.RollbackOptions
 ResetOptions = resets.ResetOptions

@@ -56,7 +56,7 @@ def _ended(shard: str, state: State, wanted: State, *, has_it: bool) -> ShardRes
 def _by_ledger(
     fleet: FleetConfig, history: History, wanted: State, results: Sequence[ShardResult]
 ) -> Sequence[ShardResult]:
-    """`results`, those of unknown revisions by where the shards came from; for no other the control database is asked."""
+    """`results`, those of unknown revisions by where the shards came from. Only for these the ledger is asked."""
     unknown = {result.shard: result.after or () for result in results if result.status is Status.UNKNOWN}
     if not unknown:
         return results

@@ -237,12 +237,13 @@ def _running_out(answers: Mapping[str, Answer]) -> Iterator[Exhaustion]:
 
 
 def _blind(answers: Mapping[str, Answer]) -> Iterator[Unread]:
-    """Shards that did not say something else than their schema; one that is away altogether is told once."""
+    """Shards that did not say something else than their schema; one of which that is told already is not told twice."""
     for name, answer in answers.items():
         state = answer.schema.state if answer.schema else None
+        if answer.schema is not None and answer.schema.fault is not None:
+            continue
         if answer.fault is not None:
-            if answer.schema is None:
-                yield Unread(name, None, answer.fault)
+            yield Unread(name, None, answer.fault)
             continue
         if isinstance(answer.exhaustion, Fault):
             yield Unread(name, state, _about("what runs out there", answer.exhaustion))

@@ -24,8 +24,8 @@ _SHOWN = 5
 class Exhaustion:
     """Something that will run out: `used` of it is gone (0 to 1), `left` are to come until `limit`.
 
-    `kind`: a sequence by its own bounds; a column too narrow for the sequence whose numbers it holds; a key that is given
-    out by somebody else; the database's transaction ids, or multixacts.
+    `kind`: a sequence by its own bounds; a column too narrow for the sequence whose numbers it holds; a key that
+    somebody else gives out; the database's transaction ids, or multixacts.
     """
 
     shard: str
@@ -93,17 +93,21 @@ def _of_sequence(
         start = lowest if increment > 0 else highest
         cure = f"ALTER SEQUENCE {name.identifier.as_string()} {'MAXVALUE' if increment > 0 else 'MINVALUE'} …"
         fact = f"sequence {name} is at {last} of {end}"
-        yield _used(shard, "sequence", str(name), abs(last - start), abs(end - start), abs(increment), end, fact, cure)
-    if holder is not None and increment > 0 and (cycles is False or highest > holder[2]) and holder[2] < highest:
+        yield _used(
+            shard, "sequence", str(name), gone=abs(last - start), whole=abs(end - start), step=abs(increment),
+            limit=end, fact=fact, cure=cure,
+        )  # fmt: skip
+    if holder is not None and increment > 0 and holder[2] < highest:
         table, column, ceiling = holder
         fact = f"{table}.{column} holds numbers up to {ceiling}, and its sequence {name} is at {last}"
         yield _used(
-            shard, "column", f"{table}.{column}", last, ceiling, increment, ceiling, fact, _widen(table, column)
-        )
+            shard, "column", f"{table}.{column}", gone=last, whole=ceiling, step=increment, limit=ceiling,
+            fact=fact, cure=_widen(table, column),
+        )  # fmt: skip
 
 
 def _used(
-    shard: str, kind: Kind, name: str, gone: int, whole: int, step: int, limit: int, fact: str, cure: str
+    shard: str, kind: Kind, name: str, *, gone: int, whole: int, limit: int, fact: str, cure: str, step: int = 1
 ) -> Exhaustion:
     left = max(0, whole - gone) // step
     return Exhaustion(shard, kind, name, max(0.0, gone / whole) if whole else 1.0, left, limit, fact, cure)
@@ -125,8 +129,10 @@ def _keys(connection: psycopg.Connection[Any], shard: str) -> tuple[list[Exhaust
             table, column, ceiling = part[place]
             if highest is not None and highest > 0:
                 fact = f"{table}.{column} is at {highest} of {ceiling}"
-                cure = _widen(table, column)
-                found.append(_used(shard, "key", f"{table}.{column}", highest, ceiling, 1, ceiling, fact, cure))
+                name, cure = f"{table}.{column}", _widen(table, column)
+                found.append(
+                    _used(shard, "key", name, gone=highest, whole=ceiling, limit=ceiling, fact=fact, cure=cure)
+                )
     return found, hidden
 
 
@@ -148,4 +154,4 @@ def _ages(connection: psycopg.Connection[Any], shard: str) -> Iterator[Exhaustio
     for kind, word, age in kinds:
         fact = f"its oldest {word} is {age} old of {_AGE_LIMIT}, and autovacuum does not freeze it"
         cure = "end long transactions, prepared ones and unused replication slots there; then: VACUUM (FREEZE)"
-        yield _used(shard, kind, word, age, _AGE_LIMIT, 1, _AGE_LIMIT, fact, cure)
+        yield _used(shard, kind, word, gone=age, whole=_AGE_LIMIT, limit=_AGE_LIMIT, fact=fact, cure=cure)

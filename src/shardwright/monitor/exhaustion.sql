@@ -26,7 +26,7 @@ WITH drawing AS (
     JOIN pg_catalog.pg_namespace AS space ON space.oid = class.relnamespace
     JOIN pg_catalog.pg_attribute ON attrelid = relation AND attnum = number AND NOT attisdropped
     JOIN pg_catalog.pg_type ON pg_type.oid = atttypid
-    JOIN pg_catalog.pg_type AS base ON base.oid = CASE typtype WHEN 'd' THEN pg_type.typbasetype ELSE pg_type.oid END
+    JOIN pg_catalog.pg_type AS base ON base.oid = CASE pg_type.typtype WHEN 'd' THEN pg_type.typbasetype ELSE pg_type.oid END
     WHERE base.oid IN (20, 21, 23)
     ORDER BY sequence, ceiling, class.relname, attname
 )
@@ -51,7 +51,7 @@ JOIN pg_catalog.pg_class AS class ON class.oid = indrelid
 JOIN pg_catalog.pg_namespace AS space ON space.oid = class.relnamespace
 JOIN pg_catalog.pg_attribute ON attrelid = class.oid AND attnum = indkey[0]
 JOIN pg_catalog.pg_type ON pg_type.oid = atttypid
-JOIN pg_catalog.pg_type AS base ON base.oid = CASE typtype WHEN 'd' THEN pg_type.typbasetype ELSE pg_type.oid END
+JOIN pg_catalog.pg_type AS base ON base.oid = CASE pg_type.typtype WHEN 'd' THEN pg_type.typbasetype ELSE pg_type.oid END
 WHERE indisprimary AND indnkeyatts = 1 AND base.oid IN (20, 21, 23)
     AND class.relkind IN ('r', 'p') AND NOT class.relispartition AND class.relpersistence <> 't'
     AND space.nspname NOT IN ('shardwright', 'information_schema') AND NOT starts_with(space.nspname, 'pg_')

@@ -23,8 +23,8 @@ _queries = load(__package__, "leftovers.sql")
 class Traces:
     """What is there of ours on one shard, whoever owns it.
 
-    `transfers`: by the number of a move or change, how many objects it has in our schema, how many triggers, and a table
-    that has one. Invalid indexes come with their table, which is as SQL spells it.
+    `transfers`: by the number of a move or change, how many objects it has in our schema, how many triggers, and a
+    table that has one. Invalid indexes come with their table, which is as SQL spells it.
     """
 
     has_schema: bool = False

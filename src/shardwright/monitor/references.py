@@ -48,9 +48,9 @@ _Columns = Mapping[ColumnName, Column]
 class ReferenceCheck:
     """One line of [references]: how many rows refer, how many of them to nothing, and a few of these.
 
-    `undecided`: nothing was found that they refer to, and not every shard was read. `wrong`: the line can't be meant so,
-    and nothing was read. `went_on`: a check that was stopped before had read a part. Not `is_finished`: this one was
-    stopped.
+    `undecided`: nothing was found that they refer to, and not every shard was read. `wrong`: the line can't be meant
+    so, and nothing was read. `went_on`: a check that was stopped before had read a part. Not `is_finished`: this one
+    was stopped.
     """
 
     source: ColumnName
@@ -99,8 +99,8 @@ def check_references(
 ) -> tuple[ReferenceCheck, ...]:
     """Each line of [references], of the rows that `sources` have; what they refer to is looked for on every shard.
 
-    `away`: shards that are known not to answer, and why. On large tables it notes in the control database how far it is,
-    and goes on from there if it was stopped within the last day. Memory is bounded by values, not by rows.
+    `away`: shards that are known not to answer, and why. On large tables it notes in the control database how far it
+    is, and goes on from there if it was stopped within the last day. Memory is bounded by values, not by rows.
     """
     if not fleet.config.references:
         return ()
@@ -108,7 +108,7 @@ def check_references(
     answers = _describe(fleet, names, away or {})
     with keeping_progress(fleet) as progress:
         checks = (
-            _Check(fleet, source, target, sources, answers, progress, stop or StopRequest())
+            _Check(fleet, source, target, sources, answers, progress=progress, stop=stop or StopRequest())
             for source, target in fleet.config.references.items()
         )
         return tuple(check.run() for check in checks)
@@ -151,6 +151,7 @@ class _Check:
         target: ColumnName,
         shards: Sequence[Shard],
         answers: Mapping[str, _Columns | Fault],
+        *,
         progress: Progress,
         stop: StopRequest,
     ) -> None:

@@ -1,4 +1,4 @@
-"""What every shard says to a check that reads no rows: schema, what runs out, what is left; over one connection each."""
+"""What every shard says to a check that reads no rows: schema, what runs out, what is left; over one connection."""
 
 from __future__ import annotations
 

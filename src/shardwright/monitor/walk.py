@@ -121,10 +121,10 @@ def take_turn(
     """
     forget_names(connection)
     turn, until = Turn(place), time.monotonic() + TURN
-    while not turn.place.is_done and not is_over() and len(turn.missing) < most:
+    while not is_over():
         began = time.monotonic()
         _read_page(connection, source, target, turn, known)
-        if turn.place.is_done or time.monotonic() > until:
+        if turn.place.is_done or time.monotonic() > until or len(turn.missing) >= most:
             break
         time.sleep(min(time.monotonic() - began, _LONGEST_REST))
     return turn

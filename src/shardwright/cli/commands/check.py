@@ -104,8 +104,7 @@ def _parts(only: str | None, *, quick: bool) -> Collection[str]:
 def _tell(screen: Screen, found: FleetCheck, *, again: bool) -> None:
     if again:
         screen.stream(found.as_dict())
-        if screen.is_terminal:
-            typer.clear()
+        screen.clear()
     else:
         screen.document(found.as_dict())
     for text, style in check_lines(found):
