@@ -53,6 +53,11 @@ class Screen:
             return
         _write(sys.stdout, text, style if self.is_terminal else None)
 
+    def clear(self) -> None:
+        """The terminal is empty, for what is shown anew; elsewhere one thing stands below the other."""
+        if self.is_terminal:
+            sys.stdout.write("\x1b[H\x1b[2J")
+
     def note(self, text: str) -> None:
         """One line on stderr, for --verbose."""
         if self.verbose:

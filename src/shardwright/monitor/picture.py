@@ -29,7 +29,7 @@ from shardwright.runs.store import Ledger, Run
 from shardwright.shard import Shard
 
 if TYPE_CHECKING:
-    from shardwright.monitor.check import FleetCheck  # type: ignore[import-not-found, unused-ignore]
+    from shardwright.monitor.check import FleetCheck
 
 _LAST = 10
 _NAME = "shardwright monitor"
