@@ -254,12 +254,12 @@ def test_while_the_control_database_is_away_alerts_go_on(control: DatabaseUrl) -
     process = bell(control, to)
     process.judge(DOWN)
     process.deliver()
-    both = {"control_fault": Fault("the control database is away")}
+    fault = Fault("the control database is away")
     with gone(process):
-        process.judge(picture(away(), away("shard_1"), **both))
+        process.judge(picture(away(), away("shard_1"), control_fault=fault))
         process.deliver()
         assert said == [("shard_0", "firing"), ("shard_1", "firing"), ("control", "firing")]
-        process.judge(picture(vitals(), away("shard_1"), **both))
+        process.judge(picture(vitals(), away("shard_1"), control_fault=fault))
         process.deliver()
         assert said[3:] == [("shard_0", "resolved")]
     process.judge(picture(vitals(), away("shard_1")))

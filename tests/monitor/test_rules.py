@@ -12,6 +12,7 @@ from pictures import NOW, REFUSED, away, config, open_run, picture, vitals
 from shardwright.catalog.comparison import Comparison, Difference, Kind
 from shardwright.config import Config, Rule
 from shardwright.monitor.alerts.rules import RULES, judge
+from shardwright.monitor.check import FleetCheck, NotDone
 from shardwright.monitor.picture import Picture
 from shardwright.monitor.skew import Skew
 from shardwright.pg.faults import Fault
@@ -22,10 +23,9 @@ def found(one: Picture, settings: Config | None = None) -> list[tuple[str, str]]
     return list(judge(one, settings or config()).found)
 
 
-def checked(**fields: Any) -> Any:
-    """What a full check found; only what rules look at."""
-    nothing = {"schemas": SimpleNamespace(drifts=(), unread=()), "verification": None, "exhaustion": (), "exit_code": 0}
-    return SimpleNamespace(**{**nothing, **fields})
+def checked(**fields: Any) -> FleetCheck:
+    """What a full check found, where it has looked at everything."""
+    return FleetCheck(**fields)
 
 
 def change(run: int, **fields: Any) -> Any:
@@ -106,9 +106,11 @@ def test_a_shard_with_another_schema_is_named_with_what_differs() -> None:
 
 def test_without_a_full_check_nothing_that_it_found_is_over() -> None:
     """Drift, tenants found twice, ids that run out: the next check will tell."""
-    judgement = judge(picture(checked=None), config())
     keys = [("drift", "shard_2"), ("tenant_twice", "tenant 7"), ("exhaustion", "shard_0 public.tasks_id_seq")]
-    assert all(judgement.is_unsure(key) for key in keys)
+    failed = tuple(NotDone(part, REFUSED) for part in ("schema", "exhaustion"))
+    for seen in (None, checked(parts=("references",)), checked(not_done=failed)):
+        judgement = judge(picture(checked=seen), config())
+        assert all(judgement.is_unsure(key) for key in keys)
 
 
 def test_a_tenant_on_two_shards_is_named_with_them() -> None:

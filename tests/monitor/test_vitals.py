@@ -15,6 +15,7 @@ from pictures import NOW, away, vitals
 from shardwright.monitor import vitals as reading
 from shardwright.monitor.uneven import uneven
 from shardwright.monitor.vitals import Vitals, read_vitals
+from shardwright.pg.connect import connect
 
 TENANTS = '[tenants]\nroot = "organizations"\nkey = "organization_id"\n'
 
@@ -53,6 +54,7 @@ def test_the_longest_transaction_is_named_without_secrets(project: Project) -> N
     with project.holding("shard_0", "SELECT 1 AS one, 'postgresql://ada:s3cret@h/d' AS url") as other:
         pid = other.info.backend_pid
         found = until(lambda: read(project).longest)
+    assert found is not None
     assert found.pid == pid
     assert found.age > 0
     assert found.query.startswith("SELECT 1 AS one")
@@ -156,7 +158,6 @@ def test_a_picture_takes_no_more_connections_than_the_budget(
             most = max(most, at_once)
         return Counted(connect(*arguments, **options))
 
-    connect = reading.connect
     monkeypatch.setattr(reading, "connect", counted)
     fleet = project.fleet().resolved
     assert all(each.is_up for each in read_vitals(fleet, fleet.shards))
@@ -169,7 +170,8 @@ def test_writes_in_a_second_are_counted_between_two_pictures(project: Project) -
     first = fleet.picture()
     project.sql("shard_0", "INSERT INTO organizations SELECT generate_series(8, 1007)")
     before = first.vitals[0].writes or 0
-    second = until(lambda: (one := fleet.picture(first)).vitals[0].writes != before and one).vitals[0]
+    until(lambda: fleet.picture(first).vitals[0].writes != before)
+    second = fleet.picture(first).vitals[0]
     seconds = (second.at - first.vitals[0].at).total_seconds()
     assert second.writes_per_second == pytest.approx(((second.writes or 0) - before) / seconds)
     assert (second.writes or 0) - before >= 1000

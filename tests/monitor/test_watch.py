@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from datetime import timedelta
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from kit import until
 from pictures import picture
 from shardwright.monitor import watch as watching
+from shardwright.monitor.check import FleetCheck
 from shardwright.monitor.picture import Picture
 from shardwright.monitor.watch import Habits, Watch
 
@@ -25,8 +24,8 @@ def take(before: Picture | None) -> Picture:
     return picture(seconds=number, number=number)
 
 
-def check() -> Any:
-    return SimpleNamespace(exit_code=0)
+def check() -> FleetCheck:
+    return FleetCheck()
 
 
 def test_who_waits_is_woken_by_the_next_picture() -> None:
@@ -77,9 +76,9 @@ def test_a_picture_that_fails_is_told_and_the_next_one_is_taken() -> None:
 
 def test_what_a_full_check_found_is_in_the_next_pictures() -> None:
     """With the moment; a slow check holds up no picture."""
-    may_end, found = threading.Event(), SimpleNamespace(exit_code=1)
+    may_end, found = threading.Event(), FleetCheck()
 
-    def slow() -> Any:
+    def slow() -> FleetCheck:
         may_end.wait(10)
         return found
 
@@ -88,7 +87,9 @@ def test_what_a_full_check_found_is_in_the_next_pictures() -> None:
         assert early is not None
         assert early.checked is None
         may_end.set()
-        late = until(lambda: (one := watch.newest) and one.checked and one)
+        until(lambda: watch.newest and watch.newest.checked)
+        late = watch.newest
+    assert late is not None
     assert late.checked is found
     assert late.checked_at is not None
 

@@ -63,6 +63,10 @@ class Screen:
         if self.verbose:
             _write(sys.stderr, text, None)
 
+    def warn(self, text: str) -> None:
+        """One line on stderr that is always told."""
+        _write(sys.stderr, redact(text), None)
+
     def document(self, value: Any) -> None:
         """The JSON document; nothing without --json."""
         if self.as_json:

@@ -32,6 +32,11 @@ class Declared:
     labels: tuple[str, ...]
     read: Callable[[Picture], Iterable[Sample]]
 
+    @property
+    def exposed(self) -> str:
+        """The name as Prometheus has it."""
+        return f"{self.name}_total" if self.kind == "counter" else self.name
+
 
 def exposition(picture: Picture | None) -> bytes:
     """All metrics of `picture`; None: there is none yet, and nothing is said. Content type: CONTENT_TYPE."""
