@@ -84,3 +84,23 @@ def test_what_is_kept_for_an_hour_is_without_what_is_long(make_project: MakeProj
     kept = without_details(picture)
     assert (kept.vitals, kept.checked) == (picture.vitals, None)
     assert kept.at - picture.at == timedelta(0)
+
+
+def test_a_role_that_may_not_read_alerts_sees_the_runs(make_project: MakeProject) -> None:
+    """It was granted the older tables: the control database is not away for that."""
+    project = make_project(shards=1)
+    _with_queued_run(project)
+    role = f"reader_{project.sql('control', 'SELECT current_database()')[0][0]}"
+    project.sql("control", f"CREATE ROLE {role} LOGIN")
+    project.sql("control", f"GRANT USAGE ON SCHEMA shardwright TO {role}")
+    project.sql("control", f"GRANT SELECT ON ALL TABLES IN SCHEMA shardwright TO {role}")
+    project.sql("control", f"REVOKE ALL ON shardwright.alert FROM {role}")
+    owner, project.control = project.control, project.control.replace("postgres@", f"{role}@")
+    project.write()
+    try:
+        told = project.fleet().alert()
+        assert (len(told.picture.open), told.picture.control_fault, told.picture.alerts) == (1, None, ())
+    finally:
+        project.control = owner
+        project.sql("control", f"DROP OWNED BY {role}")
+        project.sql("control", f"DROP ROLE {role}")
