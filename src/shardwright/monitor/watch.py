@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _KEPT = timedelta(hours=1)
 _REST = 4  # times what a picture took: a large fleet is looked at a fifth of the time at most
+_LATE = 4  # times as old as it should be
 _FAREWELL = 1.0
 _MOST = 50_000  # vitals that are kept in memory: of a thousand shards fifty pictures
 
@@ -52,6 +53,7 @@ class Watch:
         self._changed = threading.Condition()
         self._pictures: deque[Picture] = deque()
         self._newest: Picture | None = None
+        self._shown_at = self._took = 0.0
         self._is_wanted = threading.Event()
         self._is_over = False
         self._checked: tuple[FleetCheck | None, datetime | None] = (None, None)
@@ -81,6 +83,13 @@ class Watch:
         with self._changed:
             return self._newest
 
+    @property
+    def is_late(self) -> bool:
+        """Whether the newest picture is much older than it should be: then it says nothing of the fleet as it is."""
+        with self._changed:
+            due = _LATE * max(self._habits.every.total_seconds(), self._took * (1 + _REST))
+            return self._newest is not None and time.monotonic() - self._shown_at > due
+
     def wait(self, after: int = 0, *, timeout: float | None = None) -> Picture | None:
         """The newest picture once its number is above `after`; None after `timeout` seconds, and at the watch's end."""
         with self._changed:
@@ -104,7 +113,7 @@ class Watch:
             began = time.monotonic()
             with self._surviving("a picture"):
                 self._show(self._judge(self._with_check(self._take(self.newest))))
-            took = time.monotonic() - began
+            took = self._took = time.monotonic() - began
             self._is_wanted.wait(max(self._habits.every.total_seconds() - took, took * _REST))
             self._is_wanted.clear()
 
@@ -125,7 +134,7 @@ class Watch:
 
     def _show(self, picture: Picture) -> None:
         with self._changed:
-            self._newest = picture
+            self._newest, self._shown_at = picture, time.monotonic()
             self._pictures.append(without_details(picture))
             most = max(2, _MOST // max(1, len(picture.vitals)))
             while len(self._pictures) > most or picture.at - self._pictures[0].at > _KEPT:

@@ -19,6 +19,7 @@ from shardwright.cli.words import Line, few, members, schema_lines, unread_line
 from shardwright.runs.stopping import StopRequest, stop_on_signals
 
 if TYPE_CHECKING:
+    from shardwright.fleet import Fleet
     from shardwright.migration.drift import Drift, Schemas
     from shardwright.monitor.check import FleetCheck
     from shardwright.monitor.references import ReferenceCheck
@@ -37,6 +38,7 @@ _EXAMPLES = 3  # of what refers to nothing; --json has more
         "shardwright check",
         "shardwright check --quick --watch",
         "shardwright check --only references",
+        "shardwright check --quick --alert",
         "shardwright check --shards region=eu --json",
     ),
 )
@@ -56,17 +58,31 @@ def check(
         timedelta | None,
         typer.Option(parser=duration, metavar="DURATION", help="With --watch: how long to rest between (30s)."),
     ] = None,
+    alert: Annotated[
+        bool, typer.Option("--alert", help="Tell whom [alerts] names of what is wrong, once, and that it is over.")
+    ] = False,
 ) -> int:
     """Show what is not as it should be: revisions, schemas, placements, references, what runs out, what is left over."""
     fleet, parts = screen.fleet(), _parts(only, quick=quick)
+    if alert and shards:
+        raise errors.UsageError("--alert looks at the whole fleet, and --shards at a part", "shardwright check --alert")
     with stop_on_signals(_Impatient()) as stop:
         while True:
             found = fleet.check(shards=shards, parts=parts, stop=stop)
             _tell(screen, found, again=watch)
+            if alert:
+                _alert(screen, fleet, found)
             if not watch:
                 return found.exit_code if stop.signal is None else 128 + stop.signal
             if _rested(every or timedelta(seconds=30), stop):
                 return found.exit_code
+
+
+def _alert(screen: Screen, fleet: Fleet, found: FleetCheck) -> None:
+    """Alerts go out; on stderr, since the document is the check's."""
+    say = screen.warn if screen.log_format == "text" else lambda _: None  # which logs it with its facts
+    for failure in fleet.alert(found, say=say).failures:
+        screen.warn(f"alerts wait: {failure}")
 
 
 class _Impatient(StopRequest):
