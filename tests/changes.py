@@ -30,9 +30,10 @@ from psycopg.conninfo import conninfo_to_dict
 from kit import Project, until
 from moves import LEFT, OWNERS, SESSIONS, Key, Ledger, at, differences
 from shardwright import Tenants
-from shardwright.bluegreen import create, steps
+from shardwright.bluegreen import steps
 from shardwright.bluegreen.follow import Conductor, Follower
 from shardwright.bluegreen.group import Group
+from shardwright.bluegreen.shard_sets import create
 from shardwright.bluegreen.status import ChangeStatus
 from shardwright.bluegreen.store import Changes
 from shardwright.bluegreen.switching import Switching
@@ -397,8 +398,11 @@ class Changing:
         return None
 
     def placement(self, tenant: str) -> str:
-        """Where the directory has it."""
-        return str(self.ask("control", "SELECT shard FROM shardwright.placement WHERE tenant = %s", tenant)[0][0])
+        """Where the directory has it. Raises Elsewhere where nobody has told it of the tenant yet."""
+        found = self.ask("control", "SELECT shard FROM shardwright.placement WHERE tenant = %s", tenant)
+        if not found:
+            raise Elsewhere(f"{tenant} is not in the directory")
+        return str(found[0][0])
 
     def rows(self, shard: str) -> Iterator[tuple[str | None, Key, int]]:
         """Every row on that shard: whose it is, its name, its value."""

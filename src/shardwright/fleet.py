@@ -20,7 +20,7 @@ from shardwright.bluegreen import start as greens
 from shardwright.bluegreen import status as changes
 from shardwright.bluegreen import steps as greening
 from shardwright.bluegreen.afterwards import Rewriting, afterwards
-from shardwright.bluegreen.archive import Archive
+from shardwright.bluegreen.shard_sets.archive import Archive
 from shardwright.bluegreen.start import ChangeOptions, ChangePlan
 from shardwright.bluegreen.status import ChangeStatus
 from shardwright.bluegreen.store import ChangedTenant
@@ -70,6 +70,7 @@ from shardwright.shard import Shard
 from shardwright.testdata import dev
 from shardwright.testdata import reset as resets
 from shardwright.testdata import seed as seeds
+from shardwright.transfer.everyone import Tenant as TenantBetween
 from shardwright.transfer.survey import ShardTables, survey_tables
 
 MigrateOptions = rollout.MigrateOptions
@@ -535,9 +536,18 @@ class Fleet:
         """These tenants, this share of them, or all are to be switched to green, `home` back to blue; gives the run and
         the order's number. It is done by whoever carries the run.
 
-        Raises NoSuchChange, NoSuchTenant, ChangeNotThere, NoWayBack.
+        Raises NoSuchChange, NoSuchTenant, ChangeNotThere, NoWayBack, OrderUnderWay.
         """
         return changing.order_switch(self._for_acting, tenants=tenants, share=share, home=home)
+
+    def plan_bluegreen_switches(
+        self, orders: Sequence[Mapping[str, Any]], *, home: bool = False
+    ) -> list[list[TenantBetween]]:
+        """Whom each of these orders would switch, given one after the other; each is the arguments of a
+        `switch_bluegreen`. Changes nothing. Raises NoSuchChange, NoSuchTenant, ChangeNotThere, NoWayBack."""
+        if not self._has_control:
+            raise errors.NoOpenChange(what=f"shard set {self.config.fleet.set!r}")
+        return changing.plan_switches(self.resolved, orders, home=home)
 
     def bluegreen_order_ended(self, order: int) -> bool:
         """Whether an order is done."""

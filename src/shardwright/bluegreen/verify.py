@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import psycopg
 
 from shardwright.bluegreen.sets import NAME
-from shardwright.bluegreen.store import ChangedTenant, Changes
+from shardwright.bluegreen.store import Changes
 from shardwright.catalog.ask import ask_each
 from shardwright.catalog.control import read_control
 from shardwright.config import FleetConfig
@@ -16,6 +16,7 @@ from shardwright.move.way import asking
 from shardwright.pg.faults import explain
 from shardwright.shard import Shard
 from shardwright.transfer import capture, everyone
+from shardwright.transfer.everyone import Tenant
 
 _CURE = "shardwright bluegreen status"
 _MOST = 10
@@ -51,7 +52,7 @@ def verify_change(fleet: FleetConfig) -> list[Odd]:
     return [each for odd in answers.values() for each in odd]
 
 
-def _contradictions(shard: Shard, flags: Mapping[str, bool], tenants: Mapping[str, ChangedTenant]) -> Iterator[Odd]:
+def _contradictions(shard: Shard, flags: Mapping[str, bool], tenants: Mapping[str, Tenant]) -> Iterator[Odd]:
     for tenant, is_open in flags.items():
         found = tenants.get(tenant)
         if found is not None and is_open != (found.shard == shard.name):

@@ -18,6 +18,7 @@ _KEYS_AT_ONCE = 200
 _AGE_LIMIT = 2**31  # beyond which PostgreSQL could not tell old from new; it refuses writes shortly before
 AGED = 0.5  # autovacuum holds it at a tenth where it can work, so that half is late already
 _SHOWN = 5
+_NARROW = (2**15 - 1, 2**31 - 1)
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def _of_sequence(
     if not cycles:
         end = highest if increment > 0 else lowest
         start = lowest if increment > 0 else highest
-        cure = f"ALTER SEQUENCE {name.identifier.as_string()} {'MAXVALUE' if increment > 0 else 'MINVALUE'} …"
+        cure = _lengthen(name, end, holder)
         fact = f"sequence {name} is at {last} of {end}"
         yield _used(
             shard, "sequence", str(name), gone=abs(last - start), whole=abs(end - start), step=abs(increment),
@@ -104,6 +105,14 @@ def _of_sequence(
             shard, "column", f"{table}.{column}", gone=last, whole=ceiling, step=increment, limit=ceiling,
             fact=fact, cure=_widen(table, column),
         )  # fmt: skip
+
+
+def _lengthen(name: TableName, end: int, holder: tuple[TableName, str, int] | None) -> str:
+    """What gives it more numbers: a wider type where its own is at its end, else other bounds."""
+    sequence = f"ALTER SEQUENCE {name.identifier.as_string()}"
+    if end not in _NARROW:
+        return f"{sequence} {'MAXVALUE' if end > 0 else 'MINVALUE'} …"
+    return f"{_widen(*holder[:2])}; then: {sequence} AS bigint" if holder else f"{sequence} AS bigint"
 
 
 def _used(

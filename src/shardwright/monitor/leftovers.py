@@ -113,21 +113,25 @@ def leftovers(shard: str, traces: Traces, owners: Owners) -> Iterator[Leftover]:
     over = {number: has for number, has in traces.transfers.items() if number not in owned}
     cure = _drop_schema(shard) if not owned else None
     for number, (objects, triggers, table) in sorted(over.items()):
-        has = [f"{objects} objects in schema shardwright"] if objects else []
-        has += [f"{triggers} triggers ({table}, …)" if triggers > 1 else f"a trigger on {table}"] if triggers else []
+        has = [f"{_some(objects, 'object')} in schema shardwright"] if objects else []
+        has += [f"{_some(triggers, 'trigger')} (on {table}{', …' if triggers > 1 else ''})"] if triggers else []
         fact = f"run {number} has left {' and '.join(has)}, and no open move or change has that number"
         yield Leftover(shard, "transfer", str(number), fact, cure or f"shardwright runs show {number}", number)
     if traces.has_schema and not traces.transfers and not owned:
         fact = "it has the schema shardwright, and no move or change is open there"
         yield Leftover(shard, "schema", "shardwright", fact, _drop_schema(shard))
     if traces.strangers and not owned:
-        fact = f"{traces.strangers} triggers call into the schema shardwright, and no move or change is open there"
+        fact = f"{_some(traces.strangers, 'trigger')} into the schema shardwright, and no move or change is open there"
         yield Leftover(shard, "trigger", "shardwright", fact, _drop_schema(shard))
     yield from _prepared(shard, traces, owners)
     for schema, name, table in traces.invalid:
         index = sql.Identifier(schema, name).as_string()
         fact = f"index {schema}.{name} on {table} is invalid, as a broken CREATE INDEX CONCURRENTLY leaves it"
         yield Leftover(shard, "index", f"{schema}.{name}", fact, f"DROP INDEX CONCURRENTLY {index}; make it again")
+
+
+def _some(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number != 1 else ''}"
 
 
 def _drop_schema(shard: str) -> str:

@@ -154,8 +154,7 @@ def _skew(fleet: FleetConfig, vitals: Iterable[Vitals], work: Work) -> tuple[Ske
 
 def without_details(picture: Picture) -> Picture:
     """The picture as it is kept for an hour: without what is long and told by the newest one."""
-    change = replace(picture.change, tenants=()) if picture.change else None
-    return replace(picture, checked=None, change=change)
+    return replace(picture, checked=None)
 
 
 def _ask_control(fleet: FleetConfig) -> Known:

@@ -13,7 +13,7 @@ from shardwright.config import FleetConfig
 from shardwright.migration.drift import SchemaReading, connect_to_read, read_schema, unread
 from shardwright.monitor.exhaustion import Exhaustions, exhaustions
 from shardwright.monitor.leftovers import Traces, read_traces
-from shardwright.pg.faults import Fault, explain
+from shardwright.pg.faults import LOCK_TIMEOUT, Fault, explain
 from shardwright.pg.fingerprint import Fingerprint
 from shardwright.shard import Shard
 
@@ -44,8 +44,11 @@ def survey(fleet: FleetConfig, shards: Sequence[Shard], parts: Collection[str]) 
             return silent[shard.host]
         try:
             with connect_to_read(shard) as connection:
+                schema = read_schema(connection, table, seen) if "schema" in parts else None
+                if schema is not None and schema.fault is not None and schema.fault.sqlstate == LOCK_TIMEOUT:
+                    return Answer(schema)  # what holds that lock would be waited for in every part
                 return Answer(
-                    read_schema(connection, table, seen) if "schema" in parts else None,
+                    schema,
                     _or_fault(connection, lambda: exhaustions(connection, shard.name, threshold))
                     if "exhaustion" in parts
                     else None,

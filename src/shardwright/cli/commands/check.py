@@ -221,7 +221,7 @@ def _summary(found: FleetCheck) -> str:
     told = [_of_schemas(schemas)] if "schema" in found.parts else []
     told += [f"{len(found.unread)} not read"] if found.unread else []
     kinds = {
-        "tenants or rows where they should not be": _misplaced(found),
+        "misplaced": _misplaced(found),
         "rows refer to nothing": sum(each.dangling for each in found.references),
         "running out": len(found.exhaustion),
         "left over": len(found.leftovers),

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import psycopg
 
 from shardwright import errors
-from shardwright.bluegreen.drop import require_nobody
+from shardwright.bluegreen.shard_sets.drop import require_nobody
 from shardwright.catalog.ask import ask_each
 from shardwright.migration.history import History
 from shardwright.migration.versions import Reading, read_shard

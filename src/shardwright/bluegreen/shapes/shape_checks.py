@@ -8,12 +8,12 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
-from shardwright.bluegreen import lines
-from shardwright.bluegreen.carry import fits, type_there
-from shardwright.bluegreen.describe import Reads, reads
-from shardwright.bluegreen.images import Image, Images, within
-from shardwright.bluegreen.shape import BACK
-from shardwright.bluegreen.trial import trial
+from shardwright.bluegreen.shapes import lines
+from shardwright.bluegreen.shapes.carry import fits, type_there
+from shardwright.bluegreen.shapes.describe import Reads, reads
+from shardwright.bluegreen.shapes.images import Image, Images, within
+from shardwright.bluegreen.shapes.shape import BACK
+from shardwright.bluegreen.shapes.trial import trial
 from shardwright.move.preflight.finding import Finding
 from shardwright.move.preflight.said import listed
 from shardwright.pg.faults import explain

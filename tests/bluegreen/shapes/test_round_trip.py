@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from shardwright.bluegreen.shape_checks import LOSSY
+from shardwright.bluegreen.shapes.shape_checks import LOSSY
 from shardwright.config import TenantsSection
 from two_shapes import TwoShapes, shape
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 from psycopg import sql
 
-from shardwright.bluegreen import lines
-from shardwright.bluegreen.carry import PLAIN_EQUALITY, carried, expression, is_as_it_is, is_text_there
-from shardwright.bluegreen.images import Feed, Image, Images, within
+from shardwright.bluegreen.shapes import lines
+from shardwright.bluegreen.shapes.carry import PLAIN_EQUALITY, carried, expression, is_as_it_is, is_text_there
+from shardwright.bluegreen.shapes.images import Feed, Image, Images, within
 from shardwright.config import ShapeSection
 from shardwright.pg.tables import Column, ForeignKey, Table, TableName, Tables
 from shardwright.transfer import names

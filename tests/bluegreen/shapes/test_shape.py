@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shardwright.bluegreen.carry import fits
-from shardwright.bluegreen.images import Images
-from shardwright.bluegreen.shape import BACK, images
+from shardwright.bluegreen.shapes.carry import fits
+from shardwright.bluegreen.shapes.images import Images
+from shardwright.bluegreen.shapes.shape import BACK, images
 from shardwright.config import ShapeSection, TenantsSection
 from shardwright.pg.tables import Column, ForeignKey, Table, TableName, Tables, UniqueKey
 from shardwright.transfer.place import table_graph

@@ -8,12 +8,12 @@ from typing import Any
 
 import psycopg
 
-from shardwright.bluegreen.describe import describe
-from shardwright.bluegreen.images import Images
-from shardwright.bluegreen.sample import ROWS, round_trip
-from shardwright.bluegreen.shape import BACK, FORWARD, images
-from shardwright.bluegreen.shape_checks import ONE_WAY, defaults, dependence, plans, problems, way_back
-from shardwright.bluegreen.whole import unfit_rows
+from shardwright.bluegreen.shapes.describe import describe
+from shardwright.bluegreen.shapes.images import Images
+from shardwright.bluegreen.shapes.sample import ROWS, round_trip
+from shardwright.bluegreen.shapes.shape import BACK, FORWARD, images
+from shardwright.bluegreen.shapes.shape_checks import ONE_WAY, defaults, dependence, plans, problems, way_back
+from shardwright.bluegreen.shapes.whole import unfit_rows
 from shardwright.config import ShapeSection
 from shardwright.move.preflight.finding import SEVERITIES, Finding
 from shardwright.transfer.graph import TableGraph

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from shardwright.bluegreen.images import Feed
-from shardwright.bluegreen.shape_checks import plans
+from shardwright.bluegreen.shapes.images import Feed
+from shardwright.bluegreen.shapes.shape_checks import plans
 from shardwright.config import TenantsSection
 from shardwright.pg.tables import TableName
 from shardwright.transfer.scope import Scope

@@ -23,8 +23,8 @@ import psycopg
 from psycopg import sql
 
 from shardwright import errors
-from shardwright.bluegreen.images import Images
-from shardwright.bluegreen.numbering import Given, Plan, Refusal, Room, Start, alike, deal, keep, unfit
+from shardwright.bluegreen.shapes.images import Images
+from shardwright.bluegreen.shard_sets.numbering import Given, Plan, Refusal, Room, Start, alike, deal, keep, unfit
 from shardwright.catalog.ask import ask_each
 from shardwright.move.preflight.finding import Finding
 from shardwright.pg.connect import connect

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 from shardwright import errors
-from shardwright.bluegreen.archive import archive_file, archived_database
+from shardwright.bluegreen.shard_sets.archive import archive_file, archived_database
 from shardwright.catalog import placement
 from shardwright.catalog.check import identity_of
 from shardwright.dsn import DatabaseUrl

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import psycopg
 from psycopg import sql
 
-from shardwright.bluegreen.carry import type_there
+from shardwright.bluegreen.shapes.carry import type_there
 from shardwright.pg.tables import Column, Table
 from shardwright.transfer.keys import key_of
 from shardwright.transfer.scope import hash_of_columns

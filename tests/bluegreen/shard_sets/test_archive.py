@@ -14,8 +14,8 @@ import psycopg
 import pytest
 
 from shardwright import errors
-from shardwright.bluegreen.archive import Archive, archive
-from shardwright.bluegreen.drop import drop
+from shardwright.bluegreen.shard_sets.archive import Archive, archive
+from shardwright.bluegreen.shard_sets.drop import drop
 from shardwright.catalog import placement
 from shardwright.catalog.control import open_control
 from shardwright.catalog.store import record_shards
@@ -71,7 +71,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
         )
         (folder / "pg_dump").chmod(0o755)
         with monkeypatch.context() as patch:
-            patch.setattr("shardwright.bluegreen.archive.find_binaries", lambda: replace(real, bin=folder))
+            patch.setattr("shardwright.bluegreen.shard_sets.archive.find_binaries", lambda: replace(real, bin=folder))
             yield folder
 
     return replaced

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from shardwright.bluegreen.shape_checks import CONSTANT, LOSSY, ONE_WAY, dependence, plans, way_back
-from shardwright.bluegreen.whole import unfit_rows
+from shardwright.bluegreen.shapes.shape_checks import CONSTANT, LOSSY, ONE_WAY, dependence, plans, way_back
+from shardwright.bluegreen.shapes.whole import unfit_rows
 from two_shapes import TwoShapes, shape
 
 MakeTwo = Callable[..., TwoShapes]

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 
 from shardwright import errors
-from shardwright.bluegreen.create import made
+from shardwright.bluegreen.shard_sets.create import made
 from shardwright.catalog.ask import ask_each
 from shardwright.pg.connect import connect
 from shardwright.pg.queries import load

@@ -14,10 +14,10 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
-from shardwright.bluegreen.images import Feed, Image, Images
-from shardwright.bluegreen.shape_checks import LOSSY, ONE_WAY
-from shardwright.bluegreen.trial import trial
-from shardwright.bluegreen.tried_rows import Hashes, Key, Seen, given
+from shardwright.bluegreen.shapes.images import Feed, Image, Images
+from shardwright.bluegreen.shapes.shape_checks import LOSSY, ONE_WAY
+from shardwright.bluegreen.shapes.trial import trial
+from shardwright.bluegreen.shapes.tried_rows import Hashes, Key, Seen, given
 from shardwright.move.preflight.finding import Finding
 from shardwright.move.preflight.said import counted
 from shardwright.pg.faults import explain

@@ -12,9 +12,9 @@ from psycopg import sql
 
 from kit import MakeProject, Project, drop_databases
 from shardwright import errors
-from shardwright.bluegreen import create as creating
-from shardwright.bluegreen.create import create, keep, missing, require_fit, take_back
-from shardwright.bluegreen.emptiness import make_empty, require_empty
+from shardwright.bluegreen.shard_sets import create as creating
+from shardwright.bluegreen.shard_sets.create import create, keep, missing, require_fit, take_back
+from shardwright.bluegreen.shard_sets.emptiness import make_empty, require_empty
 from shardwright.catalog import placement
 from shardwright.catalog.control import open_control
 from shardwright.catalog.store import record_shards

@@ -4,24 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from shardwright.pg.tables import Tables
-
-# Values travel as text from one side to the other, so both have to spell and to read them alike.
-_SPELLING: Final = {
-    "DateStyle": "ISO, MDY",
-    "IntervalStyle": "postgres",
-    "TimeZone": "UTC",
-    "extra_float_digits": "1",
-    "bytea_output": "hex",
-    "lc_monetary": "C",
-    "client_encoding": "UTF8",
-    "jit": "off",
-}
+from shardwright.transfer.sessions import SPELLING
 
 
 @contextmanager
@@ -31,7 +20,7 @@ def trial(connection: psycopg.Connection[Any], tables: Tables, *, writes: bool =
     Without `writes` it is refused whatever would change something.
     """
     path = ", ".join(sql.Identifier(schema).as_string(connection) for schema in tables.search_path)
-    settings = _SPELLING | {"search_path": path or "pg_catalog"}
+    settings = SPELLING | {"jit": "off", "search_path": path or "pg_catalog"}
     with connection.transaction(force_rollback=True):
         mode = "READ WRITE" if writes else "READ ONLY"
         connection.execute(sql.SQL("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, {}").format(sql.SQL(mode)))

@@ -9,8 +9,8 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
-from shardwright.bluegreen.images import Image, Images
-from shardwright.bluegreen.trial import trial
+from shardwright.bluegreen.shapes.images import Image, Images
+from shardwright.bluegreen.shapes.trial import trial
 from shardwright.move.preflight.finding import Finding
 from shardwright.move.preflight.said import counted
 from shardwright.pg.faults import explain

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from shardwright import errors
-from shardwright.bluegreen.loads import Load, read_loads
-from shardwright.bluegreen.placement import Policy, assign
+from shardwright.bluegreen.shard_sets.loads import Load, read_loads
+from shardwright.bluegreen.shard_sets.placement import Policy, assign
 from shardwright.catalog.placement import choose
 from shardwright.config import TenantsSection
 from shardwright.pg.tables import read_tables

@@ -10,9 +10,9 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
-from shardwright.bluegreen import lines
-from shardwright.bluegreen.images import Image, within
-from shardwright.bluegreen.trial import trial
+from shardwright.bluegreen.shapes import lines
+from shardwright.bluegreen.shapes.images import Image, within
+from shardwright.bluegreen.shapes.trial import trial
 from shardwright.config import ShapeSection
 from shardwright.move.preflight.finding import Finding
 from shardwright.pg.faults import explain

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 
 from shardwright import errors
-from shardwright.bluegreen.numbering import Given, Plan, Refusal, Room, deal, keep
-from shardwright.bluegreen.sequences import check_sequences, raise_home, raise_sequences, room_left
+from shardwright.bluegreen.shard_sets.numbering import Given, Plan, Refusal, Room, deal, keep
+from shardwright.bluegreen.shard_sets.sequences import check_sequences, raise_home, raise_sequences, room_left
 from shardwright.config import TenantsSection
 from shardwright.dsn import DatabaseUrl
 from shardwright.pg.sequences import Sequence

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from shardwright import errors
-from shardwright.bluegreen.loads import Load
+from shardwright.bluegreen.shard_sets.loads import Load
 from shardwright.catalog import placement
 
 Policy: TypeAlias = Literal["pairs", "least_loaded", "modulo"]
