@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from shardwright.bluegreen.operate import ChangeStatus
+from shardwright.bluegreen.preflight.grants import grants
 from two_sets import Sets
 
 PAGE = Path(__file__).parents[3] / "docs" / "howto" / "operations.md"
@@ -94,6 +95,26 @@ def test_each_documented_grant_is_needed(granted: Sets) -> None:
             assert granted.project.fleet().plan_bluegreen().errors, each
             granted.sql(shard, each)
     assert granted.project.fleet().plan_bluegreen().errors == ()
+
+
+def test_grants_that_nothing_gives_on_green(sets: Sets) -> None:
+    """What a role may do on blue: with a table that only green has, what it may with every one. Told for each green
+    shard; before they are made, by what revisions give."""
+    app = sets.carrier()
+    sets.role = None
+    assert sets.find(grants) == []
+    sets.blue(f"GRANT SELECT, INSERT ON orgs, users, tasks, comments, plans TO {app}")
+    sets.blue(f"GRANT UPDATE ON tasks TO {app}; GRANT USAGE ON SEQUENCE tasks_id_seq TO {app}")
+    sets.sql("green_1", "CREATE TABLE badges (id int PRIMARY KEY, org_id bigint NOT NULL REFERENCES orgs)")
+    first, second = sets.mended(grants)
+    assert first.fact.startswith(f"green_0: role {app} may not INSERT, SELECT, UPDATE, USAGE on ")
+    assert first.cure.startswith(f'GRANT USAGE ON SEQUENCE "public"."tasks_id_seq" TO "{app}"; ')
+    assert '"badges"' in second.cure
+    assert '"badges"' not in first.cure
+    sets.drop("green_0", "green_1")
+    finding = sets.one(grants)
+    assert (finding.severity, finding.shard) == ("warning", None)
+    assert finding.fact.startswith(f"green, once its shards are made: role {app} may not ")
 
 
 def _taken(statement: str, owner: str) -> str:
