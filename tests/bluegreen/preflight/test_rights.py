@@ -5,10 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from pair import as_role
+from shardwright import errors
 from shardwright.bluegreen.operate import ChangeStatus
 from shardwright.bluegreen.preflight.grants import grants
+from shardwright.bluegreen.shard_sets.drop import drop
+from shardwright.pg import databases
 from two_sets import Sets
 
 PAGE = Path(__file__).parents[3] / "docs" / "howto" / "operations.md"
@@ -115,6 +120,27 @@ def test_grants_that_nothing_gives_on_green(sets: Sets) -> None:
     finding = sets.one(grants)
     assert (finding.severity, finding.shard) == ("warning", None)
     assert finding.fact.startswith(f"green, once its shards are made: role {app} may not ")
+
+
+def test_the_rights_at_the_end(sets: Sets) -> None:
+    """Whoever owns a blue database makes it read-only and drops it; sessions of others are ended with
+    pg_signal_backend, and told without it."""
+    other, carrier = sets.carrier(), sets.carrier()
+    fleet = sets.project.fleet().resolved
+    shard, name = fleet.shards[0], "test"
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        databases.make_read_only(shard.url, application_name=name)
+    with psycopg.connect(sets.urls["control"], autocommit=True) as control:
+        control.execute("DELETE FROM shardwright.placement")
+        with pytest.raises(errors.NotDropped, match="must be owner of database"):
+            drop(shard, control, "main", folder=None, without_archive=True)
+        sets.sql("postgres", f"ALTER DATABASE {sets.database('blue_0')} OWNER TO {carrier}")
+        with psycopg.connect(as_role(sets.urls["blue_0"], other)):
+            (left,) = databases.make_read_only(shard.url, application_name=name)
+            assert f"({other}" in left
+            sets.sql("postgres", f"GRANT pg_signal_backend TO {carrier}")
+            assert databases.make_read_only(shard.url, application_name=name) == []
+        assert drop(shard, control, "main", folder=None, without_archive=True)
 
 
 def _taken(statement: str, owner: str) -> str:
