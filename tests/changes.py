@@ -403,6 +403,8 @@ class Changing(Stage):
         try:
             self.ask(shard, statement, *values)
         except psycopg.Error as error:
+            if error.sqlstate is None:  # it has not answered at all
+                raise
             return error.sqlstate
         return None
 

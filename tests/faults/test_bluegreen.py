@@ -32,6 +32,11 @@ class FrailChange(Frail, Changing):
         self.await_servers()
         super().settle()
 
+    def require_one_side(self) -> None:
+        """As everywhere, once all can be asked."""
+        self.await_servers()
+        super().require_one_side()
+
     def end_sessions(self, where: str) -> None:
         """The sessions of the change there are gone, those that hold a fence's lock among them."""
         for name in filter(self.is_there, self.databases_at(where)):
