@@ -15,7 +15,7 @@ from psycopg import sql
 
 from changes import Changing, MakeChanging
 from kit import until
-from moves import at, instead
+from points import at, instead
 from shardwright.transfer import fence
 from shardwright.transfer.drain import captured, drain, snapshot
 

@@ -11,7 +11,8 @@ import psycopg
 import pytest
 
 from kit import until
-from moves import QUICK, Arena, MakeArena, at, instead
+from moves import QUICK, Arena, MakeArena
+from points import at, instead
 from shardwright import errors
 from shardwright.transfer import copy
 

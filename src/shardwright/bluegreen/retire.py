@@ -39,7 +39,7 @@ def archive_blue(fleet: FleetConfig, status: ChangeStatus, folder: Path) -> list
 def drop_blue(fleet: FleetConfig, status: ChangeStatus, folder: Path | None) -> list[str]:
     """The databases of the blue shards are gone; gives the names of those that were there.
 
-    `folder` has their archives; None: without any. Raises ChangeNotThere before the end, NotDropped, psycopg.Error.
+    `folder` has their archives; None: without any. Raises ChangeNotThere before the end, NotDropped.
     """
     _require_done(status, "drop")
     blue = blue_of(fleet, status)

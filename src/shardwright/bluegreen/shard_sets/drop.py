@@ -15,6 +15,7 @@ from shardwright.catalog.check import identity_of
 from shardwright.dsn import DatabaseUrl
 from shardwright.pg import databases, moving
 from shardwright.pg.connect import connect
+from shardwright.pg.faults import explain
 from shardwright.pg.programs import ProgramFailed
 from shardwright.shard import Shard
 
@@ -35,9 +36,17 @@ def drop(
 
     Only where the directory has no tenant on it, none is on the move there, it is none of `spare` by whatever address
     (give the control database and the shards that stay), and `folder` has its archive, unless `without_archive`.
-    Raises NotDropped, psycopg.Error.
+    Raises NotDropped; psycopg.Error of the control database.
     """
     require_nobody(shard, control, shard_set)
+    try:
+        return _drop(shard, folder, without_archive=without_archive, spare=spare)
+    except psycopg.Error as error:
+        fault = explain(error)
+        raise _kept(shard, fault.reason, fault.hint or "let the role that owns its database drop it") from error
+
+
+def _drop(shard: Shard, folder: Path | None, *, without_archive: bool, spare: Iterable[DatabaseUrl]) -> bool:
     if not databases.is_there(shard.url, application_name=_NAME):
         return False
     with connect(shard.url, application_name=_NAME) as connection:
