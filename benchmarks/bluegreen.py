@@ -22,7 +22,7 @@ from statistics import median
 import psycopg
 
 from move import Figures, on_processor, percentiles, short
-from moving import two_servers
+from moving import SCHEMA, two_servers
 from shardwright.embedded import Cluster
 from shardwright.fleet import Fleet
 from shardwright.runs.stopping import StopRequest
@@ -31,17 +31,6 @@ Clusters = tuple[Cluster, Cluster]
 TENANTS = 20
 ROWS = 200_000
 _TURN = 10
-_SCHEMA = """
-CREATE TABLE organizations (id bigint PRIMARY KEY, name text NOT NULL);
-CREATE TABLE tasks (
-    id bigint PRIMARY KEY, organization_id bigint NOT NULL REFERENCES organizations,
-    title text NOT NULL, body text, status text NOT NULL, created_at timestamptz NOT NULL
-);
-CREATE INDEX ON tasks (organization_id, status);
-CREATE INDEX ON tasks (created_at);
-CREATE TABLE comments (id bigint PRIMARY KEY, task_id bigint NOT NULL REFERENCES tasks ON DELETE CASCADE, body text);
-CREATE INDEX ON comments (task_id);
-"""
 _ROWS = f"""
 INSERT INTO organizations SELECT n, 'organization ' || n FROM generate_series(1, {TENANTS}) AS n;
 INSERT INTO tasks
@@ -107,7 +96,7 @@ class Site:
         versions = self.folder / "migrations" / "versions"
         for old in versions.glob("*.py"):
             old.unlink()
-        (versions / "r1.py").write_text(_REVISION.format(schema=_SCHEMA))
+        (versions / "r1.py").write_text(_REVISION.format(schema=SCHEMA))
         for name in ("control", "blue"):
             self.database(name)
         self.fleet.migrate("head")
@@ -242,7 +231,7 @@ def gap(clusters: Clusters, options: argparse.Namespace) -> Iterator[tuple[str, 
             _, order = made.fleet.switch_bluegreen()
             while not made.fleet.bluegreen_order_ended(order):
                 time.sleep(0.2)
-            found = made.fleet.bluegreen_status().tenants
+            found = [made.fleet.bluegreen_tenant(str(number + 1)) for number in range(TENANTS)]
         gaps = [float(each.write_gap["gap_ms"]) for each in found if each.write_gap]
         yield f"write gap, {TENANTS} tenants of {rows // TENANTS:,} tasks", percentiles("ms", gaps)
 

@@ -30,7 +30,7 @@ from shardwright.transfer.sessions import Sessions
 TENANT, OTHER = "1", "2"
 SOURCE, TARGET = "source", "target"
 COLUMNS = "id, organization_id, title, body, status, created_at"
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE organizations (id bigint PRIMARY KEY, name text NOT NULL);
 CREATE TABLE tasks (
     id bigint PRIMARY KEY, organization_id bigint NOT NULL REFERENCES organizations,
@@ -169,7 +169,7 @@ def two_servers() -> Iterator[tuple[Cluster, Cluster]]:
 def shards(clusters: tuple[Cluster, Cluster], rows: int) -> Iterator[Shards]:
     """The tenant with so many tasks, and another with a tenth of that between them; all gone after the block."""
     with empty_shards(clusters) as made:
-        made.build(_SCHEMA, _TASKS.replace("%s", str(rows)))
+        made.build(SCHEMA, _TASKS.replace("%s", str(rows)))
         yield made
 
 

@@ -1,5 +1,5 @@
 """Writes the generated parts of docs/reference: the command line, the configuration's keys, the errors,
-the checks before a move and before a blue-green change.
+the checks before a move and before a blue-green change, the metrics, the alerts.
 
     python scripts/reference.py            # after any change to commands, keys, errors or checks
 
@@ -28,6 +28,8 @@ from shardwright.bluegreen.preflight.check import CHECKS as CHECKS_OF_A_CHANGE
 from shardwright.cli import commands as _commands  # noqa: F401 registers them
 from shardwright.cli.app import app
 from shardwright.dsn import DatabaseUrl
+from shardwright.monitor.alerts.rules import RULES
+from shardwright.monitor.metrics import METRICS
 from shardwright.move.preflight.check import CHECKS
 from shardwright.move.preflight.declare import Check
 
@@ -364,6 +366,24 @@ def _described(each: Check[Any]) -> str:
     return f"### {each.name}\n\n{how_bad}. {each.why}\n\n**Cure:** {each.cure}.\n"
 
 
+# --- monitoring -------------------------------------------------------------------------------
+
+
+def metric_table() -> str:
+    """Each metric with its labels and meaning."""
+    rows = [
+        f"| `{each.exposed}` | {each.kind} | {', '.join(f'`{label}`' for label in each.labels)} | {each.help} |"
+        for each in METRICS
+    ]
+    return "\n".join(["| metric | type | labels | meaning |", "| --- | --- | --- | --- |", *rows, ""])
+
+
+def alert_table() -> str:
+    """Each rule with how bad it is, and when it fires."""
+    rows = [f"| `{rule.name}` | {rule.severity} | {' '.join(rule.when.split())} |" for rule in RULES]
+    return "\n".join(["| rule | severity | fires when |", "| --- | --- | --- |", *rows, ""])
+
+
 # --- pages ------------------------------------------------------------------------------------
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -385,6 +405,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "config.bluegreen.back": lambda: key_table("bluegreen.back"),
     "preflight.checks": preflight_checks,
     "preflight.change": checks_of_a_change,
+    "metrics": metric_table,
+    "alerts": alert_table,
     "cli.common": common_options,
     "cli.commands": command_entries,
 }

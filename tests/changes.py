@@ -2,7 +2,7 @@
 stop, a ledger of what they were told.
 
 As a program: carries one change in the foreground of the current folder. Where the environment names a point
-(`SW_DIES=before Switching._decide 1`), it dies there as by kill -9.
+(`SW_DIES=before Switching._decide 1`), it dies there as by kill -9; at `SW_STOPS` it is stopped.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import itertools
 import os
 import random
-import signal
-import subprocess
 import sys
 import threading
 import time
@@ -19,7 +17,6 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +25,21 @@ import sqlalchemy.exc
 from psycopg.conninfo import conninfo_to_dict
 
 from kit import Project, until
-from moves import LEFT, OWNERS, SESSIONS, Key, Ledger, at, differences
+from ledger import Key, Ledger, differences
+from points import OWNERS, struck
 from shardwright import Tenants
-from shardwright.bluegreen import create, steps
+from shardwright.bluegreen import steps
 from shardwright.bluegreen.follow import Conductor, Follower
 from shardwright.bluegreen.group import Group
+from shardwright.bluegreen.shard_sets import create
 from shardwright.bluegreen.status import ChangeStatus
 from shardwright.bluegreen.store import Changes
 from shardwright.bluegreen.switching import Switching
 from shardwright.catalog import placement
-from shardwright.catalog.control import open_control
 from shardwright.errors import ShardwrightError
-from shardwright.runs.board import Board
 from shardwright.transfer import everyone
+from stage import Stage
+from stalls import Network
 
 OWNERS |= {
     "Changes": Changes, "Conductor": Conductor, "Follower": Follower, "Group": Group, "Switching": Switching,
@@ -286,31 +285,36 @@ ACTS = ("insert", "insert", "update", "update", "delete", "rename", "replica")
 # --- the arena ------------------------------------------------------------------------------------
 
 
-class Changing:
+class Changing(Stage):
     """A fleet of blue shards with tenants, the green ones that are to take their place, and who writes for them."""
 
+    program = __file__
     pause = 0.05  # seconds that a writer rests at most
 
     def __init__(
         self, path: Path, control: str, blue: Mapping[str, str], green: Mapping[str, str],
         *, shaped: bool = False, policy: str = "least_loaded", more: str = "", **limits: str,
     ) -> None:  # fmt: skip
-        self.blue, self.green, self.shaped = dict(blue), dict(green), shaped
+        self.control, self.blue, self.green, self.shaped = control, dict(blue), dict(green), shaped
         sections = "".join(f'\n[bluegreen.shards.{name}]\nurl = "{url}"' for name, url in green.items())
-        self.project = Project(
-            path, control, dict(blue),
-            limits={"keep": '"1h"', "write_gap": '"2s"', **limits},
-            extra=f'{TENANTS}\n[runs]\ntime_to_live = "2s"\n[bluegreen]\nplacement = "{policy}"\n'
-            f"{sections}{SHAPES if shaped else ''}\n{more}",
-        )  # fmt: skip
+        extra = f'{TENANTS}\n[runs]\ntime_to_live = "2s"\n[bluegreen]\nplacement = "{policy}"\n{sections}'
+        extra += f"{SHAPES if shaped else ''}\n{more}"
+        usual = {"keep": '"1h"', "write_gap": '"2s"'}
+        super().__init__(Project(path, control, dict(blue), limits={**usual, **limits}, extra=extra))
         self.project.write()
         self.ledger = Ledger()
         self.tenants: list[str] = []
-        self.quiet = threading.Event()
         self.writers: list[Writer] = []
-        self.processes: list[subprocess.Popen[str]] = []
         self._stack = ExitStack()
         self.told: list[str] = []
+
+    def go_through(self, networks: Mapping[str, Network]) -> None:
+        """From now on the project's way to each database is through the network of its name; writers go as before."""
+        self.project.control = networks["control"].url
+        self.project.shards = {name: networks[name].url for name in self.blue}
+        for name, url in self.green.items():
+            self.project.extra = self.project.extra.replace(url, networks[name].url)
+        self.project.write()
 
     def fill(self, *, tenants: int = 4) -> None:
         """So many tenants, on the blue shards in turn, with a few rows each."""
@@ -323,6 +327,16 @@ class Changing:
             self.make_tenant(shard, self.tenants[-1])
         self.project.fleet().sync_tenants()
 
+    def make_green(self, revision: str, schema: str) -> None:
+        """The databases of green are there before the change, empty and at that revision."""
+        for url in self.green.values():
+            admin = psycopg.conninfo.make_conninfo(url, dbname="postgres")
+            with psycopg.connect(admin, autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE {conninfo_to_dict(url)['dbname']}".encode())
+            with psycopg.connect(url) as connection:
+                connection.execute(f"{schema}; CREATE TABLE alembic_version (version_num text PRIMARY KEY)".encode())
+                connection.execute("INSERT INTO alembic_version VALUES (%s)", [revision])
+
     def make_tenant(self, shard: str, tenant: str) -> None:
         """It is on that shard, with a few rows; no writer knows of it yet."""
         with psycopg.connect(self.url(shard)) as connection:
@@ -334,7 +348,7 @@ class Changing:
 
     def place(self, tenant: str, shard: str) -> None:
         """The directory has it there, and no shard a row of it."""
-        with psycopg.connect(self.project.control, autocommit=True) as control:
+        with psycopg.connect(self.control, autocommit=True) as control:
             placement.place(control, "main", tenant, shard, changed_by="somebody")
 
     # --- traffic
@@ -364,11 +378,7 @@ class Changing:
 
     def end(self) -> None:
         """Nothing of the arena is at work."""
-        self.quiet.set()
-        for process in self.processes:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
+        super().end()
         self.settle()
 
     # --- looking
@@ -380,7 +390,7 @@ class Changing:
 
     def url(self, shard: str) -> str:
         """Of any database, by its name."""
-        return {**self.blue, **self.green, "control": self.project.control}[shard]
+        return {**self.blue, **self.green, "control": self.control}[shard]
 
     def ask(self, shard: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """What it gives on that shard (or "control"), committed."""
@@ -393,12 +403,17 @@ class Changing:
         try:
             self.ask(shard, statement, *values)
         except psycopg.Error as error:
+            if error.sqlstate is None:  # it has not answered at all
+                raise
             return error.sqlstate
         return None
 
     def placement(self, tenant: str) -> str:
-        """Where the directory has it."""
-        return str(self.ask("control", "SELECT shard FROM shardwright.placement WHERE tenant = %s", tenant)[0][0])
+        """Where the directory has it. Raises Elsewhere where nobody has told it of the tenant yet."""
+        found = self.ask("control", "SELECT shard FROM shardwright.placement WHERE tenant = %s", tenant)
+        if not found:
+            raise Elsewhere(f"{tenant} is not in the directory")
+        return str(found[0][0])
 
     def rows(self, shard: str) -> Iterator[tuple[str | None, Key, int]]:
         """Every row on that shard: whose it is, its name, its value."""
@@ -458,10 +473,8 @@ class Changing:
     def require_nothing_left(self) -> None:
         """No schema, trigger, session, prepared transaction or lock of a change is on any shard."""
         for shard in self.blue_and_green:
-            if not self.is_there(shard):
-                continue
-            until(lambda shard=shard: self.ask(shard, SESSIONS) == [(0,)], seconds=20)  # type: ignore[misc]
-            assert self.ask(shard, LEFT) == [(None, 0, 0, 0)], shard
+            if self.is_there(shard):
+                self.require_empty(shard)
 
     def require_proven(self) -> None:
         """Every tenant that was switched has the proof that both sides held the same rows."""
@@ -531,43 +544,13 @@ class Changing:
             over.set()
             thread.join()
 
-    @contextmanager
-    def board(self) -> Iterator[Board]:
-        """The board of runs."""
-        fleet = self.project.fleet().resolved
-        with open_control(fleet.control, application_name="test") as connection:
-            yield Board(connection, fleet.shard_set)
-
     def story(self, run: int) -> str:
         """All that is known of the run, for a failure's message."""
         with self.board() as board:
             steps = ", ".join(f"{step.name} {step.state}" for step in board.steps(run))
-            told = [str(event.data.get("text")) for event in board.events(run) if event.kind == "message"]
             errors = [writer.errors[-3:] for writer in self.writers]
             orders = self.ask("control", "SELECT kind, done_at, note FROM shardwright.bluegreen_order")
-            return "\n".join([str(board.run(run)), steps, *told, str(orders), *map(str, errors)])
-
-    def take_over(self, run: int) -> None:
-        """The run's carrier has been silent for long enough: it is in the queue again."""
-        with self.board() as board:
-            until(lambda: board.take_over(0.3, most=99, discard=lambda *_: None))
-            until(lambda: (found := board.run(run)) and found.state == "queued")
-
-    def carrier(self, run: int, *, dies: str) -> subprocess.Popen[str]:
-        """A process that carries the run, and dies at that point."""
-        with (self.project.path / f"carrier-{len(self.processes)}").open("w+") as log:
-            process = subprocess.Popen(
-                [sys.executable, __file__, str(run)],
-                cwd=self.project.path,
-                env={**os.environ, "SW_DIES": dies},
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, text=True,
-            )  # fmt: skip
-        self.processes.append(process)
-        return process
-
-    def log(self, process: subprocess.Popen[str]) -> str:
-        """What a carrier has said."""
-        return (self.project.path / f"carrier-{self.processes.index(process)}").read_text()
+            return "\n".join([str(board.run(run)), steps, *self.messages(run), str(orders), *map(str, errors)])
 
 
 MakeChanging = Callable[..., Changing]
@@ -587,9 +570,7 @@ _FILL = (
 def _main() -> None:
     from shardwright.fleet import Fleet  # noqa: PLC0415 late, as the fleet needs DBOS
 
-    with ExitStack() as stack:
-        if point := os.environ.get("SW_DIES"):
-            stack.enter_context(at(point, partial(os.kill, os.getpid(), signal.SIGKILL)))
+    with struck():
         print(Fleet.from_config().carry_bluegreen(int(sys.argv[1])), flush=True)  # noqa: T201 the log that tests read
     os._exit(0)
 

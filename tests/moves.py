@@ -10,7 +10,6 @@ import itertools
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import threading
@@ -19,21 +18,22 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
-from functools import partial, wraps
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from kit import Project, until
-from shardwright.catalog.control import open_control
+from ledger import Key, Ledger, State, differences
+from points import OWNERS, struck
 from shardwright.move import certificate
 from shardwright.move.status import MoveStatus
 from shardwright.move.store import Moves
-from shardwright.runs.board import Board
 from shardwright.runs.stopping import StopRequest
-from shardwright.transfer import capture, clear, compare, copy, drain, fence, stream, switch, triggers
+from stage import Stage
+
+OWNERS |= {"Moves": Moves, "certificate": certificate}
 
 SCHEMA = """
 CREATE TABLE plan (code text PRIMARY KEY, price integer);
@@ -80,45 +80,6 @@ WHICH = {
     "log": "message = %(id)s",
     **dict.fromkeys(("project", "task", "remark", "node", "badge", "event"), "id = %(id)s::uuid"),
 }
-Key = tuple[str, str]
-State = Mapping[Key, int | None]
-MINE = "application_name LIKE 'shardwright move %'"
-
-
-# --- what was acknowledged ------------------------------------------------------------------------
-
-
-class Ledger:
-    """What each row may be, None for gone: one value, or several where nobody has heard the answer to a COMMIT."""
-
-    def __init__(self) -> None:
-        self.rows: dict[Key, set[int | None]] = {}
-        self.acknowledged = 0
-        self._lock = threading.Lock()
-
-    def write(self, effects: State) -> None:
-        """A transaction with these effects was acknowledged."""
-        with self._lock:
-            self.acknowledged += 1
-            self.rows |= {key: {value} for key, value in effects.items()}
-
-    def doubt(self, effects: State) -> None:
-        """Nobody knows whether it was committed."""
-        with self._lock:
-            for key, value in effects.items():
-                self.rows[key] = self.rows.get(key, {None}) | {value}
-
-
-def differences(expected: Mapping[Key, set[int | None]], found: Mapping[Key, Sequence[int]]) -> list[str]:
-    """What is not as it was to be."""
-    wrong = []
-    for key, allowed in expected.items():
-        present = found.get(key, ())
-        if len(present) > 1:
-            wrong.append(f"{key} is there {len(present)} times")
-        elif (present[0] if present else None) not in allowed:
-            wrong.append(f"{key} is {present}, and was to be one of {allowed}")
-    return wrong + [f"{key} is there, and nobody has written it" for key in found if key not in expected]
 
 
 # --- writers --------------------------------------------------------------------------------------
@@ -426,28 +387,23 @@ _numbers = itertools.count()
 # --- the arena ------------------------------------------------------------------------------------
 
 
-class Arena:
+class Arena(Stage):
     """A fleet of two shards, a tenant on the first that may be moved, bystanders on both, and who writes for them."""
 
+    program = __file__
     pause = 0.03  # seconds that a writer rests at most
 
     def __init__(self, path: Path, control: str, shards: Mapping[str, str], *, extra: str = "", **limits: str) -> None:
         runs = '[runs]\ntime_to_live = "2s"\nper_host = 8'
-        self.project = Project(
-            path,
-            control,
-            dict(shards),
-            limits={"keep": '"1h"', "write_gap": '"2s"', **limits},
-            extra=f"{TENANTS}\n{runs}\n{extra}",
-        )
+        usual = {"keep": '"1h"', "write_gap": '"2s"'}
+        extra = f"{TENANTS}\n{runs}\n{extra}"
+        super().__init__(Project(path, control, dict(shards), limits={**usual, **limits}, extra=extra))
         self.project.write()
         self.direct = dict(shards)  # what writers connect to, whatever the project has between itself and a shard
         self.home, self.there = shards
         self.ledger = Ledger()
         self.others = {shard: Ledger() for shard in shards}
-        self.quiet = threading.Event()
         self.writers: list[Writer] = []
-        self.processes: list[subprocess.Popen[str]] = []
         self.tenant = str(uuid.uuid4())
         self.bystanders = {shard: [str(uuid.uuid4()) for _ in range(2)] for shard in shards}
 
@@ -495,14 +451,6 @@ class Arena:
         for writer in self.writers:
             writer.thread.join(60)
             assert not writer.thread.is_alive(), writer.name
-
-    def end(self) -> None:
-        """Nothing of the arena is at work."""
-        self.quiet.set()
-        for process in self.processes:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
 
     @property
     def slowest_bystander(self) -> float:
@@ -552,8 +500,7 @@ class Arena:
     def require_nothing_left(self) -> None:
         """No schema, trigger, session, prepared transaction or lock of a move is on either shard."""
         for shard in self.direct:
-            until(lambda shard=shard: self.ask(shard, SESSIONS) == [(0,)], seconds=20)  # type: ignore[misc]
-            assert self.ask(shard, LEFT) == [(None, 0, 0, 0)], shard
+            self.require_empty(shard)
 
     # --- moving
 
@@ -598,49 +545,15 @@ class Arena:
                 stop.ask("the test has failed")
                 raise
 
-    @contextmanager
-    def board(self) -> Iterator[Board]:
-        """The board of runs."""
-        fleet = self.project.fleet().resolved
-        with open_control(fleet.control, application_name="test") as connection:
-            yield Board(connection, fleet.shard_set)
-
-    def messages(self, run: int) -> list[str]:
-        """What the run has told."""
-        with self.board() as board:
-            return [str(event.data["text"]) for event in board.events(run) if event.kind == "message"]
+    def mover(self, run: int, *, dies: str = "", stops: str = "") -> subprocess.Popen[str]:
+        """A process that carries the run, and dies, or is stopped, at that point."""
+        return self.carrier(self.tenant, str(run), dies=dies, stops=stops)
 
     def story(self, run: int) -> str:
         """All that is known of the run, for a failure's message."""
         with self.board() as board:
             steps = ", ".join(f"{step.name} {step.state}" for step in board.steps(run))
             return f"{board.run(run)}\n{steps}\n" + "\n".join(self.messages(run))
-
-    def take_over(self, run: int) -> None:
-        """The run's mover has been silent for long enough: it is in the queue again."""
-        with self.board() as board:
-            until(lambda: board.take_over(0.3, most=99, discard=lambda *_: None))
-            until(lambda: (found := board.run(run)) and found.state == "queued")
-
-    def mover(self, run: int, *, dies: str = "", stops: str = "") -> subprocess.Popen[str]:
-        """A process that carries the run, and dies, or is stopped, at that point."""
-        log = (self.project.path / f"mover-{len(self.processes)}").open("w+")
-        with log:
-            process = subprocess.Popen(
-                [sys.executable, __file__, self.tenant, str(run)],
-                cwd=self.project.path,
-                env={**os.environ, "SW_DIES": dies, "SW_STOPS": stops},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-        self.processes.append(process)
-        return process
-
-    def log(self, process: subprocess.Popen[str]) -> str:
-        """What a mover has said."""
-        return (self.project.path / f"mover-{self.processes.index(process)}").read_text()
 
 
 MakeArena = Callable[..., Arena]
@@ -649,11 +562,6 @@ _COUNT = """SELECT (SELECT count(*) FROM org WHERE id = o) + (SELECT count(*) FR
     + (SELECT count(*) FROM seat WHERE org_id = o) + (SELECT count(*) FROM badge WHERE org_id = o)
     + (SELECT count(*) FROM log WHERE org_id = o) + (SELECT count(*) FROM event WHERE org_id = o)
     FROM (SELECT %s::uuid AS o) AS _"""
-SESSIONS = f"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND {MINE}"
-LEFT = """SELECT to_regnamespace('shardwright'), (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'shardwright%'),
-    (SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()),
-    (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
-     AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"""
 _FILL = (
     "INSERT INTO project SELECT gen_random_uuid(), %(org)s, g FROM generate_series(1, 10) AS g",
     """INSERT INTO task SELECT gen_random_uuid(), g, (SELECT id FROM project WHERE org_id = %(org)s
@@ -669,70 +577,12 @@ _FILL = (
 )
 
 
-# --- points ---------------------------------------------------------------------------------------
-
-OWNERS: dict[str, Any] = {
-    "Board": Board, "Moves": Moves, "certificate": certificate, "Copy": copy.Copy, "Switch": switch.Switch,
-    "capture": capture, "clear": clear, "compare": compare, "drain": drain, "fence": fence, "stream": stream,
-    "triggers": triggers,
-}  # fmt: skip
-
-
-@contextmanager
-def instead(name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
-    """What `make` makes of the function of that name is called in its place, wherever it was imported to."""
-    owner, function = name.split(".")
-    original = getattr(OWNERS[owner], function)
-    new = wraps(original)(make(original))
-    modules = [module for each, module in list(sys.modules.items()) if each.startswith("shardwright.")]
-    places = [
-        (place, attribute)
-        for place in (*modules, OWNERS[owner])
-        for attribute, value in vars(place).items()
-        if value is original
-    ]
-    for place, attribute in places:
-        setattr(place, attribute, new)
-    try:
-        yield
-    finally:
-        for place, attribute in places:
-            setattr(place, attribute, original)
-
-
-@contextmanager
-def at(point: str, act: Callable[[], object]) -> Iterator[threading.Event]:
-    """`act` is done before, or after, the nth call of that function from here on; the event tells that it was."""
-    moment, name, count = point.split()
-    calls, was = itertools.count(1), threading.Event()
-
-    def make(original: Callable[..., Any]) -> Callable[..., Any]:
-        def reached(*arguments: Any, **options: Any) -> Any:
-            is_now = next(calls) == int(count)
-            if is_now and moment == "before":
-                was.set()
-                act()
-            result = original(*arguments, **options)
-            if is_now and moment == "after":
-                was.set()
-                act()
-            return result
-
-        return reached
-
-    with instead(name, make):
-        yield was
-
-
 def _main() -> None:
     from shardwright.fleet import Fleet  # noqa: PLC0415 as above
 
     tenant, run = sys.argv[1], int(sys.argv[2])
     fleet = Fleet.from_config()
-    with ExitStack() as stack:
-        for variable, number in (("SW_DIES", signal.SIGKILL), ("SW_STOPS", signal.SIGSTOP)):
-            if point := os.environ.get(variable):
-                stack.enter_context(at(point, partial(os.kill, os.getpid(), number)))
+    with struck():
         print(fleet.carry_move(tenant, run), flush=True)  # noqa: T201 the log that tests read
     os._exit(0)
 

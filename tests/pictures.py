@@ -14,7 +14,7 @@ from shardwright.pg.faults import Fault
 from shardwright.runs.board import DurableRun
 from shardwright.runs.store import Run
 
-NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+NOW = datetime.now(UTC).replace(microsecond=0)
 REFUSED = Fault("connection refused", "is the server running and listening there?")
 
 

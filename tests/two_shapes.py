@@ -9,9 +9,9 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from shardwright.bluegreen.check import Shown, check_shapes, show
-from shardwright.bluegreen.images import Images
-from shardwright.bluegreen.sample import Tried, round_trip
+from shardwright.bluegreen.shapes.check import Shown, check_shapes, show
+from shardwright.bluegreen.shapes.images import Images
+from shardwright.bluegreen.shapes.sample import Tried, round_trip
 from shardwright.config import ShapeSection, TenantsSection
 from shardwright.move.preflight.finding import Finding
 from shardwright.pg.tables import read_tables

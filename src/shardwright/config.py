@@ -121,6 +121,41 @@ Rule = Literal[
     "tenant_twice",
     "exhaustion",
 ]
+_PART = r"""(?:"(?:[^"]|"")+"|[^".]+)"""
+_COLUMN = re.compile(rf"(?:(?P<schema>{_PART})\.)?(?P<table>{_PART})\.(?P<column>{_PART})")
+
+
+@dataclass(frozen=True)
+class ColumnName:
+    """A column as [references] names it; without a schema the table is looked for in the search path."""
+
+    text: str
+    schema: str | None
+    table: str
+    column: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def parse_column(text: object) -> ColumnName:
+    """The column that `table.column` or `schema.table.column` names; parts may be in double quotes. Else ValueError."""
+    if isinstance(text, ColumnName):
+        return text
+    found = _COLUMN.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError('not a column; write both sides in quotes: "invoices.plan_code" = "billing.plans.code"')
+    schema, table, column = (_unquoted(found[part]) for part in ("schema", "table", "column"))
+    return ColumnName(found[0], schema or None, table, column)
+
+
+def _unquoted(part: str | None) -> str:
+    if part is None or not part.startswith('"'):
+        return part or ""
+    return part[1:-1].replace('""', '"')
+
+
+_Column = Annotated[ColumnName, BeforeValidator(parse_column)]
 Location = tuple[int | str, ...]
 Name = Annotated[str, StringConstraints(min_length=1)]
 ShardName = Annotated[str, StringConstraints(pattern=SHARD_NAME)]
@@ -261,6 +296,7 @@ class Config(_Section):
     lint: LintSection = Field(default_factory=LintSection)
     monitor: MonitorSection = Field(default_factory=MonitorSection)
     alerts: AlertsSection = Field(default_factory=AlertsSection)
+    references: dict[_Column, _Column] = Field(default_factory=dict)
     bluegreen: BlueGreenSection | None = None
     _file: Path = PrivateAttr(default=Path(FILE_NAME))
 
@@ -506,7 +542,7 @@ def _names_at(location: Location) -> list[str]:
         section = _SECTIONS.get(_key(location[:depth])) if len(location) > depth else None
         if section is not None:
             return _keys(section)
-    return [name for name in _SECTIONS if "." not in name]
+    return _keys(Config)
 
 
 def _keys(section: type[_Section]) -> list[str]:

@@ -816,6 +816,18 @@ class ChangeNotThere(Refused):
 
 
 @dataclass(eq=False)
+class OrderUnderWay(Refused):
+    """Tenants are to go to the side from which another order, that is not done yet, takes them away."""
+
+    order: int
+    by: str
+    whom: str
+    where: str
+    fact = "order {order} of {by} takes {whom} {where}, and is not done yet"
+    cure = "shardwright bluegreen status   says how far it is; order again when it is done"
+
+
+@dataclass(eq=False)
 class GreenIsTheFleet(Refused):
     """A blue-green change is done, and the configuration still has the old shards for the fleet."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 
@@ -19,9 +19,8 @@ from shardwright.bluegreen import retire as retiring
 from shardwright.bluegreen import start as greens
 from shardwright.bluegreen import status as changes
 from shardwright.bluegreen import steps as greening
-from shardwright.bluegreen import verify as greened
 from shardwright.bluegreen.afterwards import Rewriting, afterwards
-from shardwright.bluegreen.archive import Archive
+from shardwright.bluegreen.shard_sets.archive import Archive
 from shardwright.bluegreen.start import ChangeOptions, ChangePlan
 from shardwright.bluegreen.status import ChangeStatus
 from shardwright.bluegreen.store import ChangedTenant
@@ -33,7 +32,7 @@ from shardwright.catalog.placement import Placement
 from shardwright.config import Config, FleetConfig
 from shardwright.embedded import LocalFleet, state_directory
 from shardwright.embedded.resolve import control_cluster, make_control, resolve
-from shardwright.migration import detached, drift, rollout, status
+from shardwright.migration import detached, drift, gate, rollout, status
 from shardwright.migration import lint as linting
 from shardwright.migration import resume as resuming
 from shardwright.migration import rollback as rollbacks
@@ -42,9 +41,11 @@ from shardwright.migration.plan import Plan
 from shardwright.migration.rehearse import Rehearsal
 from shardwright.migration.render import render
 from shardwright.migration.trial import require_feasible
+from shardwright.monitor import check as checking
 from shardwright.monitor.alerts.bell import Bell, Told
 from shardwright.monitor.alerts.damping import Damping
 from shardwright.monitor.alerts.receivers import line, receivers
+from shardwright.monitor.check import FleetCheck
 from shardwright.monitor.picture import Picture, take
 from shardwright.monitor.watch import Habits, Watch
 from shardwright.move import operate, verify
@@ -69,10 +70,8 @@ from shardwright.shard import Shard
 from shardwright.testdata import dev
 from shardwright.testdata import reset as resets
 from shardwright.testdata import seed as seeds
+from shardwright.transfer.everyone import Tenant as TenantBetween
 from shardwright.transfer.survey import ShardTables, survey_tables
-
-if TYPE_CHECKING:
-    from shardwright.monitor.check import FleetCheck  # type: ignore[import-not-found, unused-ignore]
 
 MigrateOptions = rollout.MigrateOptions
 RollbackOptions = rollbacks.RollbackOptions
@@ -121,9 +120,26 @@ class Fleet:
         """`status`, and the shards grouped by what their schemas really are; reads only."""
         return drift.schema_status(self.resolved, target=target, shards=shards)
 
-    def check(self, *, shards: str | None = None) -> drift.Schemas:
-        """How the shards differ from one another: in revision, and object by object; reads only."""
-        return drift.check(self.resolved, shards=shards)
+    def check(
+        self,
+        *,
+        shards: str | None = None,
+        parts: Collection[str] = checking.PARTS,
+        stop: StopRequest | None = None,
+    ) -> FleetCheck:
+        """Everything in which the fleet is not as it should be; reads only. `parts`: some of monitor.check.PARTS.
+
+        Schemas object by object, revisions, placements and fences, rows without their tenant, [references], what runs
+        out, what is left over. What could not be read is in the answer. Raises NoSuchShard, NoShards.
+        """
+        return checking.check(self.resolved, shards=shards, parts=parts, stop=stop)
+
+    def require_revision(self, revision: str, *, shards: str | None = None) -> RunResult:
+        """Whether every shard has at least `revision`: `behind` for those that lack it; one SELECT a shard.
+
+        Raises NoSuchShard, NoMigrations, HistoryBroken, NoSuchRevision.
+        """
+        return gate.require(self.resolved, revision, shards=shards)
 
     def revisions(self) -> tuple[str, ...]:
         """Every revision of the history, newest first. Raises NoMigrations, HistoryBroken."""
@@ -366,8 +382,7 @@ class Fleet:
 
         Changes nothing.
         """
-        found = verify.verify_tenants(self.resolved)
-        return replace(found, fences=(*found.fences, *greened.verify_change(self.resolved)))
+        return checking.verification(self.resolved)
 
     def _moving(self, control: psycopg.Connection[Any], since: datetime) -> list[str]:
         return verify.tenants_since(control, self.resolved, since)
@@ -541,9 +556,18 @@ class Fleet:
         """These tenants, this share of them, or all are to be switched to green, `home` back to blue; gives the run and
         the order's number. It is done by whoever carries the run.
 
-        Raises NoSuchChange, NoSuchTenant, ChangeNotThere, NoWayBack.
+        Raises NoSuchChange, NoSuchTenant, ChangeNotThere, NoWayBack, OrderUnderWay.
         """
         return changing.order_switch(self._for_acting, tenants=tenants, share=share, home=home)
+
+    def plan_bluegreen_switches(
+        self, orders: Sequence[Mapping[str, Any]], *, home: bool = False
+    ) -> list[list[TenantBetween]]:
+        """Whom each of these orders would switch, given one after the other; each is the arguments of a
+        `switch_bluegreen`. Changes nothing. Raises NoSuchChange, NoSuchTenant, ChangeNotThere, NoWayBack."""
+        if not self._has_control:
+            raise errors.NoOpenChange(what=f"shard set {self.config.fleet.set!r}")
+        return changing.plan_switches(self.resolved, orders, home=home)
 
     def bluegreen_order_ended(self, order: int) -> bool:
         """Whether an order is done."""

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from changes import MakeChanging
+from changes import SCHEMA, MakeChanging
 from kit import until
-from moves import at
+from points import at
 from shardwright import errors
 from shardwright.transfer import fence
 
@@ -43,6 +43,9 @@ def test_as_many_shards_in_waves_one_tenant_home_again_then_for_good(make_changi
     arena.require_all(at_green=True)
     arena.require_proven()
     arena.require_nothing_left()
+    assert arena.refused("blue_0", "UPDATE plan SET price = 1") == "25006"  # read-only, to whoever was forgotten
+    with pytest.raises(errors.GreenIsTheFleet):
+        arena.project.fleet().verify_tenants()
 
 
 def test_two_shards_become_three_of_another_shape_and_go_back_half_way(make_changing: MakeChanging) -> None:
@@ -111,6 +114,51 @@ def test_a_change_without_a_way_back(make_changing: MakeChanging) -> None:
         until(are_forgotten)
     arena.finish()
     arena.require_nothing_left()
+
+
+def test_the_throttle_is_heard_while_green_is_filled(make_changing: MakeChanging) -> None:
+    """A copy that would take a day is let go."""
+    arena = make_changing(1, 1, tenants=1, more="[moves]\nbytes_per_second = 1")
+    fleet, run = arena.project.fleet(), arena.start()
+    with arena.carrying(run):
+        until(lambda: (fleet.bluegreen_status().run.progress or {}).get("phase") == "copy")
+        assert fleet.throttle_bluegreen({"bytes_per_second": None}).change.throttle == {"bytes_per_second": None}
+        until(lambda: fleet.bluegreen_status().change.phase == "in_step")
+
+
+def test_a_green_table_that_refers_to_a_filled_one_is_no_hindrance_to_the_undo(make_changing: MakeChanging) -> None:
+    """In a database that was there: no TRUNCATE is to be had; what was copied is gone, and the table is not."""
+    arena = make_changing(1, 1, tenants=2)
+    arena.make_green("one", SCHEMA + "CREATE TABLE badge (org_id uuid PRIMARY KEY REFERENCES org)")
+    arena.begin()
+    assert arena.ask("green_0", "SELECT count(*) FROM org") == [(2,)]
+    arena.undo()
+    assert {table for _, (table, _), _ in arena.rows("green_0")} == set()
+    assert arena.ask("green_0", "SELECT count(*) FROM badge") == [(0,)]
+    arena.require_nothing_left()
+    arena.require_all(at_green=False)
+
+
+def test_flags_that_contradict_the_directory_are_named(make_changing: MakeChanging) -> None:
+    """Of a tenant that was switched, of all who are not known by name; and what a change has left behind."""
+    arena = make_changing(1, 1, tenants=2)
+    run, fleet = arena.begin(), arena.project.fleet()
+    tenant = arena.tenants[0]
+    arena.switch([tenant])
+    assert fleet.verify_tenants().is_equal
+    for flag, shard, whose in (
+        (fence.of_tenant(run, tenant), "blue_0", f"tenant {tenant!r} is on green_0"),
+        (fence.of_everybody(run), "green_0", "shared rows and new tenants are on blue_0"),
+    ):
+        arena.ask(shard, f"SELECT setval('{flag.flag.as_string()}', {fence.OPEN})")
+        (odd,) = fleet.verify_tenants().fences
+        assert (odd.shard, odd.fact) == (shard, f"{whose}, and the shard takes their writes")
+        arena.ask(shard, f"SELECT setval('{flag.flag.as_string()}', {fence.CLOSED})")
+    arena.undo()
+    assert fleet.verify_tenants().is_equal
+    arena.ask("blue_0", "CREATE SCHEMA shardwright; CREATE TABLE shardwright.move (move int)")
+    arena.ask("blue_0", "INSERT INTO shardwright.move VALUES (%s)", run)
+    assert "is still there, and the change is over" in str(fleet.verify_tenants().fences)
 
 
 ORDER = st.sampled_from(["canary", "share", "home", "write", "take over"])

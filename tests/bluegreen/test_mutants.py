@@ -15,7 +15,7 @@ from psycopg import sql
 
 from changes import Changing, MakeChanging
 from kit import until
-from moves import at, instead
+from points import at, instead
 from shardwright.transfer import fence
 from shardwright.transfer.drain import captured, drain, snapshot
 
@@ -175,7 +175,7 @@ def a_queue_forgotten_after_one_receiver() -> Mutant:
                 if not captured(reader, ways[0][1]).total:
                     return 0
                 there, scope = ways[0]
-                keys = drain(reader, group._writer(there), scope, scope.tables).keys
+                keys = drain(reader, group.writer(there), scope, scope.tables).keys
             group._forget(reader, shard, taken)
             return keys
 
@@ -190,12 +190,12 @@ def an_adoption_without_the_rows() -> Mutant:
 
 def everybody_let_in_before_it_is_decided() -> Mutant:
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
-        def decide(switching: Any, *, to_green: bool) -> None:
+        def decide(switching: Any, changes: Any, *, to_green: bool) -> None:
             group = switching.group
             for name in {lane.green if to_green else lane.blue for lane in group.lanes}:
                 with group.sessions(name).open() as session:
                     fence.open_for_writes(session, fence.of_everybody(group.context.run))
-            original(switching, to_green=to_green)
+            original(switching, changes, to_green=to_green)
 
         return decide
 

@@ -128,6 +128,7 @@ def _finish(project: Project, cli: Cli) -> None:
         ("migrate",),
         ("reset", "--yes"),
         ("tenants", "sync"),
+        ("tenants", "verify"),
         ("bluegreen", "plan"),
         ("bluegreen", "start"),
     ):
@@ -228,6 +229,14 @@ def test_what_can_not_be_done_is_refused(make_project: MakeProject, project: Pro
     for words in (("switch", "nobody"), ("status", "nobody"), ("switch", "nobody", "--dry-run")):
         refused = cli("bluegreen", *words)
         assert (refused.code, "'nobody'" in refused.err) == (2, True), words
+    assert "to be done: order 1 of" in cli("bluegreen", "switch", "acme", "--detach").out
+    project.sql("control", "UPDATE shardwright.bluegreen SET phase = 'in_step'")
+    against = cli("bluegreen", "switch", "--home", "globex", "acme", "--detach")
+    assert (against.code, "takes globex, acme to green, and is not done yet" in against.err) == (2, True)
+    assert "to be done: order 2 of" in cli("bluegreen", "switch", "--home", "globex", "--detach").out
+    against = cli("bluegreen", "switch", "--all", "--detach")
+    assert (against.code, "takes tenants home, and is not done yet" in against.err) == (2, True)
+    project.sql("control", "UPDATE shardwright.bluegreen SET phase = 'building'")
     assert cli("bluegreen", "cancel").code == 0
     project.extra = project.extra[: project.extra.index("[bluegreen]")]
     project.write()
@@ -253,6 +262,7 @@ def test_a_signal_lets_the_run_go(project: Project, cli: Cli) -> None:
     assert project.sql("control", "SELECT state, direction, wish FROM shardwright.run") == [("queued", "forward", None)]
     assert cli("bluegreen", "switch", "--all").code == 0
     assert cli("bluegreen", "finish", "--leave-writable").out.count("take writes as before") == 1
+    project.sql("shard_0", "INSERT INTO organizations VALUES ('forgotten')")
 
 
 def test_a_parked_change_says_what_helps(project: Project, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

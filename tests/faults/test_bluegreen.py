@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import signal
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,32 +11,35 @@ from typing import Any
 import pytest
 
 from changes import Changing
-from kills import kill
-from kit import cluster_in_memory, create_database, database_to_be, drop_databases
-from moves import at
+from frail import Frail, database_on, running
+from kit import database_to_be, drop_databases, until
+from points import at
 from shardwright.embedded import Cluster
+from stalls import network
 
 SERVERS = ("blue", "green", "control")
 
 
-class Frail(Changing):
+class FrailChange(Frail, Changing):
     """An arena whose blue shards, green shards and control database are on a server each, which may be killed."""
 
-    servers: dict[str, Cluster]
+    def databases_at(self, where: str) -> Iterable[str]:
+        """Which of them are on that server."""
+        return {"blue": self.blue, "green": self.green, "control": ["control"]}[where]
 
-    def crash(self, where: str) -> None:
-        """kill -9 of the server; it is back in a second."""
-        kill(self.servers[where])
-        threading.Thread(target=self._come_back, args=(where,)).start()
+    def settle(self) -> None:
+        """Nobody writes any more, and every server is there to be asked."""
+        self.await_servers()
+        super().settle()
 
-    def _come_back(self, where: str) -> None:
-        time.sleep(1.0)
-        self.servers[where].start()
+    def require_one_side(self) -> None:
+        """As everywhere, once all can be asked."""
+        self.await_servers()
+        super().require_one_side()
 
     def end_sessions(self, where: str) -> None:
         """The sessions of the change there are gone, those that hold a fence's lock among them."""
-        names = {"blue": self.blue, "green": self.green, "control": {"control": ""}}[where]
-        for name in filter(self.is_there, names):
+        for name in filter(self.is_there, self.databases_at(where)):
             self.ask(
                 name,
                 """SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
@@ -98,11 +99,11 @@ class Frail(Changing):
 @pytest.fixture(scope="module")
 def servers() -> Iterator[dict[str, Cluster]]:
     """A server for each."""
-    with ExitStack() as stack:
-        yield {name: stack.enter_context(cluster_in_memory()) for name in SERVERS}
+    with running(SERVERS) as servers:
+        yield servers
 
 
-MakeFrail = Callable[..., Frail]
+MakeFrail = Callable[..., FrailChange]
 
 
 @pytest.fixture
@@ -110,20 +111,21 @@ def make_frail(tmp_path: Path, servers: dict[str, Cluster]) -> Iterator[MakeFrai
     """Makes frail arenas, two blue shards and a green one of another shape, with writers at work."""
     with ExitStack() as stack:
 
-        def make() -> Frail:
-            for server in servers.values():
-                server.start()
-                stack.callback(server.start)
-            blue = {f"blue_{number}": create_database(servers["blue"]) for number in range(2)}
+        def make(*, stalls: bool = False) -> FrailChange:
+            blue = {f"blue_{number}": database_on(servers["blue"], stack) for number in range(2)}
+            control = database_on(servers["control"], stack)
+            servers["green"].start()
             green = {"green_0": database_to_be(servers["green"])}
-            control = create_database(servers["control"])
-            for where, urls in (("blue", blue.values()), ("green", green.values()), ("control", [control])):
-                stack.callback(drop_databases, servers[where], [*urls])
-                stack.callback(servers[where].start)
-            arena = Frail(tmp_path, control, blue, green, shaped=True)
+            stack.callback(drop_databases, servers["green"], [*green.values()])
+            stack.callback(servers["green"].start)
+            arena = FrailChange(tmp_path, control, blue, green, shaped=True)
             stack.callback(arena.end)
             arena.servers = servers
             arena.fill(tenants=3)
+            if stalls:
+                urls = {**blue, **green, "control": control}
+                arena.networks = {name: stack.enter_context(network(url)) for name, url in urls.items()}
+                arena.go_through(arena.networks)
             arena.write(routers=1, ignorant=1)
             return arena
 
@@ -182,7 +184,7 @@ CLEAN = [
     "before Changes.write_phase 2",
 ]
 DECIDED = ("after Changes.switch 1", "after Changes.switch_everybody 1")
-FAULTS: dict[str, Callable[[Frail], None]] = {
+FAULTS: dict[str, Callable[[FrailChange], None]] = {
     **{f"{name} is killed": lambda arena, name=name: arena.crash(name) for name in SERVERS},  # type: ignore[misc]
     **{f"sessions at {name} end": lambda arena, name=name: arena.end_sessions(name) for name in SERVERS},  # type: ignore[misc]
 }
@@ -264,9 +266,9 @@ def test_a_fault_while_blue_is_let_go(make_frail: MakeFrail, fault: str, point: 
 # --- the carrier itself -------------------------------------------------------------------------------
 
 
-def killed(arena: Frail, run: int, point: str) -> None:
+def killed(arena: FrailChange, run: int, point: str) -> None:
     """Its carrier has died at that point, and somebody has noticed."""
-    carrier = arena.carrier(run, dies=point)
+    carrier = arena.carrier(str(run), dies=point)
     assert carrier.wait(120) == -signal.SIGKILL, arena.log(carrier)
     arena.take_over(run)
 
@@ -314,3 +316,50 @@ def test_the_carrier_is_killed_at_the_end(make_frail: MakeFrail, point: str) -> 
     killed(arena, run, point)
     arena.go(run, "undone" if end == "undo" else "done")
     arena.require_the_end(at_green=end == "finish")
+
+
+# --- a carrier that sleeps, a network that stalls -----------------------------------------------------
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("point", [*THERE, *SWITCH, *EVERYBODY])
+def test_a_carrier_that_wakes_up_after_another_has_taken_over(make_frail: MakeFrail, point: str) -> None:
+    """It changes nothing any more, whether the other has switched all, or has taken everything back."""
+    arena, end = make_frail(), "undo" if len(point) % 2 else "finish"
+    run = arena.start() if point in THERE else arena.begin()
+    if "adopt" in point:
+        arena.make_tenant("blue_0", new := "00000000-0000-0000-0000-0000000000aa")
+        arena.tenants.append(new)
+    if point not in THERE:
+        arena.project.fleet().switch_bluegreen()
+    carrier = arena.carrier(str(run), stops=point)
+    until(lambda: arena.is_stopped(carrier), seconds=120)
+    arena.take_over(run)
+    if end == "undo":
+        arena.ask_for("undo", run)
+    arena.go(run, "undone" if end == "undo" else "in_step" if point in THERE else "switched")
+    carrier.send_signal(signal.SIGCONT)
+    assert carrier.wait(60) == 0, arena.log(carrier)
+    if end == "undo":
+        arena.require_the_end(at_green=False)
+    else:
+        arena.go_on(2)
+        arena.require_one_side()
+        arena.end_it(run, end)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("where", SERVERS)
+@pytest.mark.parametrize("point", ["after Copy._note 4", *SWITCH[:-2], *EVERYBODY[1:-1]])
+def test_the_network_stalls(make_frail: MakeFrail, where: str, point: str) -> None:
+    """For some seconds nothing gets through to the databases of a server; afterwards it goes on."""
+    arena = make_frail(stalls=True)
+    if "Copy" in point:
+        run, there = arena.start(), "in_step"
+    else:
+        run, there = arena.begin(), "switched"
+        arena.project.fleet().switch_bluegreen()
+    with at(point, lambda: arena.stall(where)) as was:
+        arena.go(run, there)
+    assert was.is_set(), arena.story(run)
+    arena.end_it(run, "finish")

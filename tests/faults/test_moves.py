@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,25 +11,23 @@ from typing import Any
 import psycopg
 import pytest
 
-from kills import kill
-from kit import cluster_in_memory, create_database, drop_databases, until
-from moves import QUICK, Arena, at
+from frail import Frail, database_on, running
+from kit import until
+from moves import QUICK, Arena
+from points import at
 from shardwright import errors
 from shardwright.embedded import Cluster
 from shardwright.runs import walk
 from shardwright.transfer import fence
-from stalls import Network, network
+from stalls import network
 
 SERVERS = ("home", "there", "control")
 
 # --- the arena --------------------------------------------------------------------------------------
 
 
-class Frail(Arena):
+class FrailArena(Frail, Arena):
     """An arena whose three databases are on a server each, which may be killed, and behind a network that may stall."""
-
-    servers: dict[str, Cluster]
-    networks: dict[str, Network]
 
     def end_sessions(self, where: str, *, only_the_lock: bool = False) -> None:
         """The mover's sessions on that server, or the one that holds the fence's lock, are gone."""
@@ -44,24 +40,10 @@ class Frail(Arena):
             only_the_lock,
         )
 
-    def crash(self, where: str) -> None:
-        """kill -9 of the server; it is back in a second."""
-        kill(self.servers[where])
-        threading.Thread(target=self._come_back, args=(where,)).start()
-
-    def _come_back(self, where: str) -> None:
-        time.sleep(1.0)
-        self.servers[where].start()
-
     def settle(self) -> None:
         """Nobody writes any more, and every server is there to be asked."""
-        until(lambda: all(server.is_running() for server in self.servers.values()))
+        self.await_servers()
         super().settle()
-
-    def stall(self, where: str) -> None:
-        """The mover's network to that server swallows everything for some seconds."""
-        self.networks[where].stall()
-        threading.Timer(4.0, self.networks[where].flow).start()
 
     def go(self, run: int) -> None:
         """The run is carried until it waits for an operator or is at its end, whatever has become of its mover."""
@@ -94,11 +76,11 @@ class Frail(Arena):
 @pytest.fixture(scope="module")
 def servers() -> Iterator[dict[str, Cluster]]:
     """A server for each database."""
-    with ExitStack() as stack:
-        yield {name: stack.enter_context(cluster_in_memory()) for name in SERVERS}
+    with running(SERVERS) as servers:
+        yield servers
 
 
-MakeFrail = Callable[..., Frail]
+MakeFrail = Callable[..., FrailArena]
 
 
 @pytest.fixture
@@ -106,14 +88,9 @@ def make_frail(tmp_path: Path, servers: dict[str, Cluster]) -> Iterator[MakeFrai
     """Makes frail arenas, with writers at work."""
     with ExitStack() as stack:
 
-        def make(*, stalls: bool = False, more: str = "") -> Frail:
-            for server in servers.values():
-                server.start()
-            urls = {name: create_database(server) for name, server in servers.items()}
-            for name, url in urls.items():
-                stack.callback(drop_databases, servers[name], [url])
-                stack.callback(servers[name].start)
-            arena = Frail(tmp_path, urls["control"], {name: urls[name] for name in ("home", "there")})
+        def make(*, stalls: bool = False, more: str = "") -> FrailArena:
+            urls = {name: database_on(server, stack) for name, server in servers.items()}
+            arena = FrailArena(tmp_path, urls["control"], {name: urls[name] for name in ("home", "there")})
             stack.callback(arena.end)
             arena.servers = servers
             arena.fill(rows=100, more=more)
@@ -175,16 +152,16 @@ FINISH = [
 ]
 
 
-def no(error: type[psycopg.Error]) -> Callable[[Frail], None]:
+def no(error: type[psycopg.Error]) -> Callable[[FrailArena], None]:
     """The statement is refused."""
 
-    def refuse(arena: Frail) -> None:
+    def refuse(arena: FrailArena) -> None:
         raise error("refused by the test")
 
     return refuse
 
 
-FAULTS: dict[str, Callable[[Frail], None]] = {
+FAULTS: dict[str, Callable[[FrailArena], None]] = {
     "the source is killed": lambda arena: arena.crash("home"),
     "the target is killed": lambda arena: arena.crash("there"),
     "the control database is killed": lambda arena: arena.crash("control"),
@@ -278,7 +255,7 @@ def test_a_fault_while_the_source_is_cleaned(make_frail: MakeFrail, fault: str, 
     arena.require_nothing_left()
 
 
-def require_an_end(arena: Frail, run: int, end: str) -> None:
+def require_an_end(arena: FrailArena, run: int, end: str) -> None:
     """The run comes to the switch, whatever it needs for that; and then to that end, with nothing lost."""
     arena.go(run)
     assert arena.state(run) == "waiting", arena.story(run)
@@ -350,7 +327,7 @@ def test_a_mover_that_wakes_up_after_another_has_taken_over(make_frail: MakeFrai
     arena = make_frail()
     run = arena.start()
     mover = arena.mover(run, stops=point)
-    until(lambda: "State:\tT" in Path(f"/proc/{mover.pid}/status").read_text())
+    until(lambda: arena.is_stopped(mover))
     arena.take_over(run)
     end = "undo" if THERE.index(point) % 2 else "finish"
     if end == "undo":

@@ -12,6 +12,7 @@ from pictures import NOW, REFUSED, away, config, open_run, picture, vitals
 from shardwright.catalog.comparison import Comparison, Difference, Kind
 from shardwright.config import Config, Rule
 from shardwright.monitor.alerts.rules import RULES, judge
+from shardwright.monitor.check import FleetCheck, NotDone
 from shardwright.monitor.picture import Picture
 from shardwright.monitor.skew import Skew
 from shardwright.pg.faults import Fault
@@ -22,14 +23,13 @@ def found(one: Picture, settings: Config | None = None) -> list[tuple[str, str]]
     return list(judge(one, settings or config()).found)
 
 
-def checked(**fields: Any) -> Any:
-    """What a full check found; only what rules look at."""
-    nothing = {"schemas": SimpleNamespace(drifts=(), unread=()), "verification": None, "exhaustion": (), "exit_code": 0}
-    return SimpleNamespace(**{**nothing, **fields})
+def checked(**fields: Any) -> FleetCheck:
+    """What a full check found, where it has looked at everything."""
+    return FleetCheck(**fields)
 
 
 def change(run: int, **fields: Any) -> Any:
-    return SimpleNamespace(run=SimpleNamespace(id=run), lanes=(), write_gaps=[], **fields)
+    return SimpleNamespace(run=SimpleNamespace(id=run), lanes=(), proofs=SimpleNamespace(longest=None), **fields)
 
 
 def test_every_rule_of_the_configuration_is_there_once() -> None:
@@ -106,9 +106,11 @@ def test_a_shard_with_another_schema_is_named_with_what_differs() -> None:
 
 def test_without_a_full_check_nothing_that_it_found_is_over() -> None:
     """Drift, tenants found twice, ids that run out: the next check will tell."""
-    judgement = judge(picture(checked=None), config())
     keys = [("drift", "shard_2"), ("tenant_twice", "tenant 7"), ("exhaustion", "shard_0 public.tasks_id_seq")]
-    assert all(judgement.is_unsure(key) for key in keys)
+    failed = tuple(NotDone(part, REFUSED) for part in ("schema", "exhaustion"))
+    for seen in (None, checked(parts=("references",)), checked(not_done=failed)):
+        judgement = judge(picture(checked=seen), config())
+        assert all(judgement.is_unsure(key) for key in keys)
 
 
 def test_a_tenant_on_two_shards_is_named_with_them() -> None:
@@ -170,7 +172,7 @@ def test_a_write_gap_over_its_budget_is_told_of_moves_and_changes() -> None:
     move = SimpleNamespace(move=SimpleNamespace(write_gap={"gap_ms": 501.0}, tenant="42"), run=SimpleNamespace(id=3))
     quick = SimpleNamespace(move=SimpleNamespace(write_gap={"gap_ms": 499.0}, tenant="43"), run=SimpleNamespace(id=4))
     of_change = change(9)
-    of_change.write_gaps = [20.0, 700.0]
+    of_change.proofs.longest = 700.0
     judgement = judge(picture(moves=(move, quick), change=of_change), config())
     assert list(judgement.found) == [("write_gap", "run 3"), ("write_gap", "run 9")]
     assert judgement.certain == set(judgement.found)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from moves import ACTS, Arena, MakeArena, at
+from moves import ACTS, Arena, MakeArena
+from points import at
 
 # Where a move is cancelled that does not come to its end.
 MOMENTS = ("after capture.install 1", "after Copy._note 2", "after compare.compare 1", "before fence.lock 1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -10,7 +11,8 @@ import psycopg
 import pytest
 
 from kit import until
-from moves import QUICK, Arena, MakeArena, at
+from moves import QUICK, Arena, MakeArena
+from points import at, instead
 from shardwright import errors
 from shardwright.transfer import copy
 
@@ -259,10 +261,14 @@ def test_a_schema_that_has_changed_when_a_mover_died_in_the_switch(make_arena: M
     arena.require_nothing_left()
 
 
+@pytest.mark.parametrize(("by", "meanwhile"), [("place", ""), ("place", "VACUUM FULL task"), ("hash", "")])
 def test_a_copy_that_fails_goes_on_with_the_shares_it_had(
-    make_arena: MakeArena, monkeypatch: pytest.MonkeyPatch
+    make_arena: MakeArena, monkeypatch: pytest.MonkeyPatch, by: str, meanwhile: str
 ) -> None:
-    """Though it would make twice as many of that table by now: no row is missing, and none is there already."""
+    """Though it would make twice as many of that table by now: no row is missing, and none is there already. A table
+    that has been rewritten since is copied anew where its rows were shared out by where they lay."""
+    if by == "hash":
+        monkeypatch.setattr(copy, "_heap", lambda *_: (None, 0))
     monkeypatch.setattr(copy, "_SMALL", 10)
     monkeypatch.setattr(copy, "_SHARE_ROWS", 60)
     arena = make_arena(rows=200)
@@ -272,16 +278,27 @@ def test_a_copy_that_fails_goes_on_with_the_shares_it_had(
 
     def fail_once(self: copy.Copy, target: Any, part: copy.Part, brought: Any) -> None:
         note(self, target, part, brought)
-        if part.table.name.name == "task" and part.shares > 1:
+        if part.table.name.name == "task" and part.share:
             noted.append(part)
             if len(noted) == 3:
                 monkeypatch.setattr(copy, "_SHARE_ROWS", 30)
                 raise psycopg.OperationalError("the line is cut")
 
+    begin = copy.Copy.copy
+
+    def copy_again(self: copy.Copy) -> Any:
+        if noted and meanwhile:
+            arena.ask("home", meanwhile)
+        return begin(self)
+
     monkeypatch.setattr(copy.Copy, "_note", fail_once)
+    monkeypatch.setattr(copy.Copy, "copy", copy_again)
     arena.move()
-    assert {part.shares for part in noted} == {4}
-    assert len(noted) == 5
+    shares = [part.share for part in noted if part.share]
+    assert {each.blocks is None for each in shares} == {by == "hash"}
+    assert [each.count for each in shares[:3]] == [4] * 3
+    assert (shares[-1].count > 4) == bool(by == "place" and meanwhile)
+    assert set(shares[-1].siblings) <= set(shares)
     arena.finish()
     arena.require_all("there")
 
@@ -306,15 +323,25 @@ def test_moves_that_cross_each_other_and_go_beside_each_other(make_arena: MakeAr
 
 
 def test_the_throttle_is_heard_while_the_copy_runs(make_arena: MakeArena) -> None:
-    """One that would take a day is let go."""
+    """One that would take a day is let go; and however long a part takes, its snapshot lasts as long."""
     arena = make_arena()
     run = arena.start(bytes_per_second=1)
     fleet = arena.project.fleet()
-    with arena.carrying(run) as carried:
+
+    def in_a_hurry(original: Callable[..., Any]) -> Callable[..., Any]:
+        def at_one_moment(copying: Any, reader: Any, *others: Any) -> Any:
+            reader.execute("SET idle_in_transaction_session_timeout = '300ms'")
+            return original(copying, reader, *others)
+
+        return at_one_moment
+
+    with instead("Copy._at_one_moment", in_a_hurry), arena.carrying(run) as carried:
         until(lambda: (fleet.move_status(arena.tenant).run.progress or {}).get("phase") == "copy")
         assert not carried.done()
         fleet.throttle_move(arena.tenant, {"bytes_per_second": None})
-        assert carried.result(60).move.phase == "switched", arena.story(run)
+        status = carried.result(60)
+    assert status.move.phase == "switched", arena.story(run)
+    assert {step.name: step.attempts for step in status.steps}["copy"] == 1, arena.story(run)
 
 
 def test_the_write_gap_in_the_data_is_the_tenants(make_arena: MakeArena) -> None:

@@ -13,7 +13,9 @@ import pytest
 from psycopg import sql
 
 from kit import until
-from moves import Arena, Key, MakeArena, at, differences, instead
+from ledger import Key, differences
+from moves import Arena, MakeArena
+from points import at, instead
 from shardwright.move.status import MoveStatus
 from shardwright.transfer import drain, fence
 from shardwright.transfer.clear import clear

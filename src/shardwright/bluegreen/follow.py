@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import deque
@@ -14,20 +13,22 @@ import psycopg
 
 from shardwright import errors
 from shardwright.bluegreen.group import Group, NewTenants
-from shardwright.bluegreen.lanes import Lane
-from shardwright.bluegreen.numbering import Room
-from shardwright.bluegreen.sequences import room_left
-from shardwright.bluegreen.sets import Sets, as_tenant
+from shardwright.bluegreen.lanes import Lane, by_shard
+from shardwright.bluegreen.latecomers import write_down
+from shardwright.bluegreen.orders import meant
+from shardwright.bluegreen.sets import Sets
+from shardwright.bluegreen.shard_sets.numbering import Room
+from shardwright.bluegreen.shard_sets.sequences import room_left
 from shardwright.bluegreen.store import Changes, Order
 from shardwright.bluegreen.store import Lane as LaneTold
 from shardwright.bluegreen.switching import Done, Switching
 from shardwright.pg.faults import explain
 from shardwright.runs.kinds import Progress, Shelf, StepContext, Stopped
-from shardwright.runs.store import operator
 from shardwright.transfer.everyone import Tenant
 from shardwright.transfer.switch import NotNow
 from shardwright.transfer.whose import EVERYBODY
 
+_OTHERS = "shared rows and new tenants"
 _IDLE = 0.05
 _AWAY = 1.0
 _TELL_EVERY = 1.0
@@ -47,6 +48,7 @@ class Job:
     not_before: float = 0.0
     told: str = ""
     is_done: bool = False
+    gap: float | None = None  # of everybody's: a tenant's own is in his line
 
 
 class Follower:
@@ -71,7 +73,7 @@ class Follower:
             self._switching = Switching(group, self._sets.control, self._sets.write_gap)
             self._prove_again()
             for shard in group.shards:
-                self._adopt(group, shard, group.unknown(shard))
+                self._take_in(group, shard, group.unknown(shard))
             told = looked = 0.0
             while True:
                 self.context.raise_if_stopped()
@@ -89,7 +91,7 @@ class Follower:
         try:
             keys = group.round()
         except NewTenants as new:
-            self._adopt(group, new.shard, new.tenants)
+            self._take_in(group, new.shard, new.tenants)
             return True
         job = self._next()
         if job is not None:
@@ -109,11 +111,12 @@ class Follower:
     def _do(self, group: Group, job: Job) -> None:
         try:
             if job.tenant.tenant == EVERYBODY:
-                self._switching.switch_everybody(to_green=job.to_green)
+                job.gap = self._switching.switch_everybody(to_green=job.to_green)
+                self._tell_switch(None, job.gap * 1000, by_shard(group.lanes, blue=not job.to_green))
             elif not self._is_there(job):
                 self._keep(job, self._switching.switch(job.tenant, to_green=job.to_green))
         except NewTenants as new:
-            self._adopt(group, new.shard, new.tenants)
+            self._take_in(group, new.shard, new.tenants)
             self._jobs.appendleft(job)
         except (psycopg.OperationalError, errors.ControlUnavailable):
             self._jobs.appendleft(job)
@@ -129,7 +132,7 @@ class Follower:
 
     def _again(self, job: Job, reason: str) -> None:
         if reason != job.told:
-            whom = repr(job.tenant.tenant) if job.tenant.tenant else "shared rows and new tenants"
+            whom = repr(job.tenant.tenant) if job.tenant.tenant else _OTHERS
             self.context.tell(f"{whom}: not yet: {reason}")
         job.told, job.tries = reason, job.tries + 1
         job.not_before = time.monotonic() + _PAUSES[min(job.tries, len(_PAUSES)) - 1]
@@ -148,32 +151,32 @@ class Follower:
             changes.note_switch(
                 self.context.run, job.tenant.tenant, write_gap=done.as_write_gap(), certificate=certificate
             )
-        gap = done.as_write_gap()["gap_ms"]
-        self.context.tell(
-            f"{job.tenant.tenant} is on {job.tenant.green if job.to_green else job.tenant.blue}; write gap "
-            + ("not measured" if gap is None else f"{gap} ms")
-        )
+        shard = job.tenant.green if job.to_green else job.tenant.blue
+        self._tell_switch(job.tenant.tenant, done.as_write_gap()["gap_ms"], [shard])
         if not found.is_equal:
             told = "\n".join(map(str, found.differences[:_SHOWN]))
             raise errors.RowsDiffer(run=self.context.run, differences=told)
 
+    def _tell_switch(self, tenant: str | None, gap: float | None, shards: Iterable[str]) -> None:
+        whose = f"{_OTHERS} are" if tenant is None else f"{tenant} is"
+        told = "not measured" if gap is None else f"{gap:.1f} ms"
+        self.context.tell(f"{whose} on {', '.join(shards)}; write gap {told}")
+
     def _prove_again(self) -> None:
         """Whoever died after a switch may have left it without its proof. Before anything is brought back."""
         with self._sets.control() as changes:
-            found = changes.tenants(self.context.run, [lane.pair for lane in self.lanes])
-        for each in found:
-            if each.switched_at is not None and each.certificate is None:
-                job = Job(as_tenant(each), each.at_green)
-                self._keep(job, self._switching.prove(job.tenant, each.epoch, to_green=each.at_green))
+            found = changes.unproven(self.context.run, [lane.pair for lane in self.lanes])
+        for tenant, epoch in found:
+            done = self._switching.prove(tenant, epoch, to_green=tenant.at_green)
+            self._keep(Job(tenant, tenant.at_green), done)
 
     def _look_for_placed(self, group: Group) -> None:
         """Tenants that the directory has on the side that everybody has left, though they have no row there: they
         could not be written anywhere."""
         with self._sets.control() as changes:
-            placed = {shard: changes.placed(shard) for shard in self._left_by_everybody(changes)}
-            known = {each.tenant for each in changes.tenants(self.context.run)} if any(placed.values()) else set()
-        for shard, tenants in placed.items():
-            self._adopt(group, shard, sorted(tenants - known))
+            new = {shard: changes.placed_only(self.context.run, shard) for shard in self._left_by_everybody(changes)}
+        for shard, tenants in new.items():
+            self._take_in(group, shard, tenants)
 
     def _left_by_everybody(self, changes: Changes) -> set[str]:
         """The shards that take no new tenants any more."""
@@ -181,37 +184,23 @@ class Follower:
         lanes = [each for each in changes.lanes(self.context.run) if (each.blue, each.green) in pairs]
         return {each.blue if each.everybody_at_green else each.green for each in lanes}
 
-    def _adopt(self, group: Group, shard: str, tenants: Sequence[str]) -> None:
-        """Tenants that came after the start are written down, on the side where their rows are; and brought to the
-        other where everybody is there already."""
-        if not tenants:
+    def _take_in(self, group: Group, shard: str, tenants: Sequence[str]) -> None:
+        """Tenants that came after the start belong to the change, and are brought to the other side where everybody is
+        there already."""
+        found = write_down(self._sets, self.lanes, shard, tenants)
+        if not found:
             return
-        known = {each.tenant: each for each in self._sets.tenants(self.lanes)}
-        for tenant in tenants:
-            found = known.get(tenant) or self._write_down(shard, tenant)
-            group.add_tenants([found], come_late=True)
-
-    def _write_down(self, shard: str, tenant: str) -> Tenant:
-        lane = self._lane_for(shard)
-        found = Tenant(tenant, *lane.pair, at_green=lane.green == shard)
         with self._sets.control() as changes:
-            changes.adopt(
-                self.context.run, self.context.runner, tenant, *lane.pair, at_green=found.at_green, by=operator()
-            )
-            if shard in self._left_by_everybody(changes):
-                self._jobs.append(Job(found, not found.at_green))
-        self.context.tell(f"{tenant} is new on {shard}")
-        return found
-
-    def _lane_for(self, shard: str) -> Lane:
-        """The lane of that shard with the fewest tenants."""
-        lanes = [lane for lane in self.lanes if shard in lane.pair]
-        with self._sets.control() as changes:
-            return min(lanes, key=lambda lane: len(changes.tenants(self.context.run, [lane.pair])))
+            is_left = shard in self._left_by_everybody(changes)
+        for each in found:
+            self.context.tell(f"{each.tenant} is new on {shard}")
+            if is_left and each.shard == shard:
+                self._jobs.append(Job(each, not each.at_green))  # before a shard may die over the next line
+        group.add_tenants(found, come_late=True)
 
     def _tell(self, group: Group) -> None:
         group.forget_unwanted()
-        behind = group.behind().shards
+        behind = group.behind()
         self.keys = sum(found.total for found in behind.values())
         with suppress(errors.ControlUnavailable, psycopg.Error), self._sets.control() as changes:
             for lane in self.lanes:
@@ -318,7 +307,7 @@ class Conductor:
                 self._under_way[order.id] = self._begin(changes, order, followers)
             jobs = self._under_way[order.id]
             if all(job.is_done for job in jobs) and not self._came_meanwhile(changes, order, followers):
-                changes.end_order(order.id, f"{len(jobs)} switched")
+                changes.end_order(order.id, _told(jobs))
                 del self._under_way[order.id]
 
     def _came_meanwhile(self, changes: Changes, order: Order, followers: Sequence[Follower]) -> bool:
@@ -358,16 +347,22 @@ class Conductor:
         """Tenants that are named, or a share of those that are left, or all; and with all, everybody at the end."""
         run, to_green = self.sets.context.run, order.kind == "switch"
         busy = {job.tenant.tenant for jobs in self._under_way.values() for job in jobs if not job.is_done}
-        found = [each for each in changes.tenants(run) if each.tenant not in busy]
-        left = [each for each in found if each.at_green != to_green]
-        if order.tenants is not None:
-            left = [each for each in left if each.tenant in order.tenants]
-        elif order.share is not None:
-            left = left[: max(1, math.ceil(len(found) * order.share))]
+        found = changes.tenants(run)
+        left = [each for each in found if each.tenant not in busy and each.at_green != to_green]
+        left = meant(left, of=len(found), named=order.tenants, share=order.share)
+        if order.share is not None:
             changes.name_tenants(order.id, [each.tenant for each in left])  # or a death would begin another share
-        jobs = [Job(as_tenant(each), to_green) for each in left]
+        jobs = [Job(each, to_green) for each in left]
         if order.tenants is None and order.share is None:
             pairs = [lanes[0].pair for lanes in self.sets.groups]
             everybody = [Job(Tenant(EVERYBODY, *pair, at_green=not to_green), to_green) for pair in pairs]
             jobs = [*jobs, *everybody] if to_green else [*everybody, *jobs]
         return jobs
+
+
+def _told(jobs: Sequence[Job]) -> str:
+    """What has become of an order: how many tenants were switched, and how long nobody could write for the others."""
+    tenants = sum(job.tenant.tenant != EVERYBODY for job in jobs)
+    gaps = [job.gap for job in jobs if job.gap is not None]
+    told = f"{tenants} switched"
+    return f"{told}; {_OTHERS}: write gap {max(gaps) * 1000:.1f} ms" if gaps else told

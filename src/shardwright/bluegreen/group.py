@@ -7,8 +7,8 @@ tenant is on is written on both shards before the shard he goes to is opened: wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -37,13 +37,6 @@ class NewTenants(Exception):
         super().__init__(f"{shard} has new tenants: {', '.join(tenants)}")
         self.shard = shard
         self.tenants = tenants
-
-
-@dataclass(frozen=True)
-class Behind:
-    """How much of each shard is noted and not brought: keys, and the age of the oldest in seconds."""
-
-    shards: Mapping[str, Captured]
 
 
 class Group:
@@ -106,7 +99,7 @@ class Group:
         """To the lanes that are whole already, out of the snapshot in which another is about to forget."""
         if new := self._unknown(reader, lane.there, among_changed=True):
             raise NewTenants(lane.blue, new)
-        return sum(drain(reader, self._writer(lane.green), lane.there, lane.there.tables).keys for lane in lanes)
+        return sum(drain(reader, self.writer(lane.green), lane.there, lane.there.tables).keys for lane in lanes)
 
     # --- rounds ---------------------------------------------------------------------------------
 
@@ -126,7 +119,7 @@ class Group:
             if new := self._unknown(reader, ways[0][1], among_changed=True):
                 raise NewTenants(shard, new)
             for there, scope in ways:
-                brought = max(brought, drain(reader, self._writer(there), scope, scope.tables).keys)
+                brought = max(brought, drain(reader, self.writer(there), scope, scope.tables).keys)
         self._forget(reader, shard, taken)
         return brought
 
@@ -160,10 +153,10 @@ class Group:
         elif lane.blue == shard and lane.back is not None:
             yield from lane.back.tables
 
-    def behind(self) -> Behind:
-        """What is noted and not brought, as of now."""
+    def behind(self) -> Mapping[str, Captured]:
+        """What each shard has noted and not brought, as of now."""
         ways_of = {name: ways for name in self.shards if (ways := self.ways_from(name))}
-        return Behind({name: captured(self._reader(name), _all_of(ways)) for name, ways in ways_of.items()})
+        return {name: captured(self._reader(name), _all_of(ways)) for name, ways in ways_of.items()}
 
     # --- tenants --------------------------------------------------------------------------------
 
@@ -198,7 +191,7 @@ class Group:
             is_blue = any(lane.blue == name for lane in self.lanes)
             theirs = [each for each in known if name in (each.blue, each.green)]
             everyone.add_tenants(
-                self._writer(name), self.context.run, theirs, is_blue=is_blue,
+                self.writer(name), self.context.run, theirs, is_blue=is_blue,
                 note=self._noting(is_blue=is_blue) if come_late else None,
             )  # fmt: skip
 
@@ -218,7 +211,7 @@ class Group:
         for name in self.shards:
             theirs = [each for each in known if name in (each.blue, each.green)]
             if theirs:
-                everyone.place(self._writer(name), self.context.run, theirs)
+                everyone.place(self.writer(name), self.context.run, theirs)
 
     def settle(self, tenants: Iterable[Tenant]) -> None:
         """Each shard's list and flags are as the control database has it: whoever died in a switch had not come so far.
@@ -230,18 +223,18 @@ class Group:
         self.place(known)
         for name in self.shards:
             is_blue = any(lane.blue == name for lane in self.lanes)
-            present = everyone.flags(self._writer(name), self.context.run)
+            present = everyone.flags(self.writer(name), self.context.run)
             for each in known:
                 if name not in (each.blue, each.green):
                     continue
                 is_here, flag = each.at_green != is_blue, fence.of_tenant(self.context.run, each.tenant)
                 if each.tenant == EVERYBODY:
                     flag = fence.of_everybody(self.context.run)
-                    present = {**present, EVERYBODY: fence.is_open(self._writer(name), flag)}
+                    present = {**present, EVERYBODY: fence.is_open(self.writer(name), flag)}
                 if present[each.tenant] and not is_here:
                     raise AssertionError(f"{name} takes writes of {each.tenant!r}, which belong on the other side")
                 if is_here and not present[each.tenant]:
-                    fence.open_for_writes(self._writer(name), flag)
+                    fence.open_for_writes(self.writer(name), flag)
 
     # --- comparison -----------------------------------------------------------------------------
 
@@ -252,42 +245,30 @@ class Group:
             if new := self._unknown(reader, lane.there, among_changed=True):
                 raise NewTenants(lane.blue, new)
             for there, scope in self.ways_from(lane.blue):
-                drain(reader, self._writer(there), scope, scope.tables)
-            found = compare(reader, self._writer(lane.green), lane.there, done=done)
+                drain(reader, self.writer(there), scope, scope.tables)
+            found = compare(reader, self.writer(lane.green), lane.there, done=done)
         self._forget(reader, lane.blue, taken)
         return found
 
     # --- sessions -------------------------------------------------------------------------------
 
     def _reader(self, shard: str) -> psycopg.Connection[Any]:
-        return self._kept(self._readers, shard)
+        if shard not in self._readers:
+            self._readers[shard] = self._opened(shard)
+        return self._readers[shard]
 
-    def _writer(self, shard: str) -> psycopg.Connection[Any]:
-        """With room for the keys of all that the shard is given."""
+    def writer(self, shard: str) -> psycopg.Connection[Any]:
+        """A session, always the same, that writes silently and has room for the keys of all that the shard is given."""
         if shard not in self._writers:
-            self.prepare(self._kept(self._writers, shard), shard)
+            connection = self._opened(shard)
+            write_silently(connection)
+            for lane in self.lanes:
+                make_room(connection, list(self._own_tables(lane, shard)))
+            self._writers[shard] = connection
         return self._writers[shard]
 
-    def prepare(self, connection: psycopg.Connection[Any], shard: str) -> None:
-        """The session writes silently, with room for the keys of all that the shard is given."""
-        write_silently(connection)
-        for lane in self.lanes:
-            make_room(connection, list(self._own_tables(lane, shard)))
-
-    def _kept(self, kept: dict[str, psycopg.Connection[Any]], shard: str) -> psycopg.Connection[Any]:
-        if shard not in kept:
-            kept[shard] = self._open.enter_context(self._sessions[shard].open())
-        return kept[shard]
-
-    @contextmanager
-    def afresh(self) -> Iterator[None]:
-        """After an error of a session: all are opened again with the next use."""
-        try:
-            yield
-        except BaseException:
-            with suppress(psycopg.Error):
-                self.close()
-            raise
+    def _opened(self, shard: str) -> psycopg.Connection[Any]:
+        return self._open.enter_context(self._sessions[shard].open())
 
 
 def _all_of(ways: list[tuple[str, Scope]]) -> Scope:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from shardwright.bluegreen.images import Images
+from shardwright.bluegreen.shapes.images import Images
 from shardwright.pg.tables import TableName
 from shardwright.transfer.everyone import Note, Watch, Watched
 from shardwright.transfer.graph import TableGraph

@@ -1,17 +1,21 @@
-"""What an operator may do with a change that was started: order switches, end it either way."""
+"""What an operator may do with a change that was started: look at it, order switches, end it either way."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import psycopg
+
 from shardwright import errors
+from shardwright.bluegreen.orders import meant
 from shardwright.bluegreen.sets import NAME
 from shardwright.bluegreen.store import Change, Changes
-from shardwright.catalog.control import open_control
+from shardwright.catalog.control import open_control, read_control
 from shardwright.config import FleetConfig
 from shardwright.runs.board import Board
 from shardwright.runs.store import operator
+from shardwright.transfer.everyone import Tenant
 
 
 def order_switch(
@@ -19,21 +23,58 @@ def order_switch(
 ) -> tuple[int, int]:
     """These tenants, this share of them, or all are to be switched to green, `home` back to blue; gives run and order.
 
-    Raises NoSuchChange, NoSuchTenant, ChangeNotThere, NoWayBack.
+    Raises NoSuchChange, NoSuchTenant, ChangeNotThere, NoWayBack, OrderUnderWay.
     """
-    asked = "undo" if home else "switch"
     with open_control(fleet.control, application_name=NAME) as control, control.transaction():
         changes = Changes(control, fleet.shard_set)
-        found = _open(changes, fleet)
-        if found.phase not in ("building", "in_step") or (found.phase == "building" and home):
-            raise errors.ChangeNotThere(asked=_ASKED[asked], run=found.run, phase=found.phase)
-        for tenant in tenants or ():
-            changes.tenant(found.run, tenant)
-        _require_way_back(control, fleet, changes, found, home=home)
-        return found.run, changes.order(found.run, asked, tenants=tenants, share=share, by=operator())
+        found = _switchable(control, fleet, changes, home=home, named=tenants or ())
+        changes.lock(found.run)
+        kind, opposite = ("undo", "switch") if home else ("switch", "undo")
+        for order in changes.orders(found.run):
+            if order.kind == opposite and order.concerns(tenants):
+                raise errors.OrderUnderWay(order=order.id, by=order.by, whom=_whom(tenants), where=_THERE[opposite])
+        return found.run, changes.order(found.run, kind, tenants=tenants, share=share, by=operator())
 
 
-_ASKED = {"switch": "a switch", "undo": "a switch home"}
+_THERE = {"switch": "to green", "undo": "home"}
+_FEW = 5
+
+
+def _whom(tenants: Sequence[str] | None) -> str:
+    return "tenants" if tenants is None else ", ".join(tenants[:_FEW]) + (" and others" if len(tenants) > _FEW else "")
+
+
+def plan_switches(fleet: FleetConfig, wishes: Sequence[Mapping[str, Any]], *, home: bool = False) -> list[list[Tenant]]:
+    """Whom each of these orders would switch, given one after the other; each is what `order_switch` takes.
+
+    Raises what that raises, but OrderUnderWay.
+    """
+    with read_control(fleet.control, application_name=NAME) as control:
+        if control is None:
+            raise errors.NoOpenChange(what=f"shard set {fleet.shard_set!r}")
+        changes = Changes(control, fleet.shard_set)
+        named = [tenant for wish in wishes for tenant in wish.get("tenants") or ()]
+        everybody = changes.tenants(_switchable(control, fleet, changes, home=home, named=named).run)
+    left = {each.tenant: each for each in everybody if each.at_green == home}
+    waves = []
+    for wish in wishes:
+        wave = meant([*left.values()], of=len(everybody), named=wish.get("tenants"), share=wish.get("share"))
+        waves.append([left.pop(each.tenant) for each in wave])
+    return waves
+
+
+def _switchable(
+    control: psycopg.Connection[Any], fleet: FleetConfig, changes: Changes, *, home: bool, named: Sequence[str]
+) -> Change:
+    """The open change, where these tenants may be switched now."""
+    found = _open(changes, fleet)
+    if found.phase not in ("building", "in_step") or (found.phase == "building" and home):
+        asked = "a switch home" if home else "a switch"
+        raise errors.ChangeNotThere(asked=asked, run=found.run, phase=found.phase)
+    for tenant in named:
+        changes.tenant(found.run, tenant)
+    _require_way_back(control, fleet, changes, found, home=home)
+    return found
 
 
 def ask_cancel(fleet: FleetConfig) -> int:
@@ -41,7 +82,7 @@ def ask_cancel(fleet: FleetConfig) -> int:
     with open_control(fleet.control, application_name=NAME) as control:
         changes = Changes(control, fleet.shard_set)
         found = _open(changes, fleet)
-        there = sum(each.at_green for each in changes.tenants(found.run))
+        there = _at_green(changes, found)
         if there or any(lane.everybody_at_green for lane in changes.lanes(found.run)):
             raise errors.TenantsAtGreen(run=found.run, tenants=there)
     return ask_undo(fleet)
@@ -101,8 +142,13 @@ def _open(changes: Changes, fleet: FleetConfig) -> Change:
     return found
 
 
-def _require_way_back(control: Any, fleet: FleetConfig, changes: Changes, found: Change, *, home: bool) -> None:
+def _require_way_back(
+    control: psycopg.Connection[Any], fleet: FleetConfig, changes: Changes, found: Change, *, home: bool
+) -> None:
     run = Board(control, fleet.shard_set).run(found.run)
-    there = sum(1 for each in changes.tenants(found.run) if each.at_green)
-    if home and there and run is not None and run.plan.get("one_way"):
+    if home and run is not None and run.plan.get("one_way") and (there := _at_green(changes, found)):
         raise errors.NoWayBack(run=found.run, tenants=there)
+
+
+def _at_green(changes: Changes, found: Change) -> int:
+    return sum(lane.at_green for lane in changes.lanes(found.run))

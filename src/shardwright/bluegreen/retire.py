@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shardwright import errors
-from shardwright.bluegreen.archive import Archive, archive, require_able
-from shardwright.bluegreen.drop import drop
 from shardwright.bluegreen.sets import NAME
+from shardwright.bluegreen.shard_sets.archive import Archive, archive, require_able
+from shardwright.bluegreen.shard_sets.drop import drop
 from shardwright.bluegreen.status import ChangeStatus
 from shardwright.catalog.control import open_control
 from shardwright.config import FleetConfig
@@ -39,7 +39,7 @@ def archive_blue(fleet: FleetConfig, status: ChangeStatus, folder: Path) -> list
 def drop_blue(fleet: FleetConfig, status: ChangeStatus, folder: Path | None) -> list[str]:
     """The databases of the blue shards are gone; gives the names of those that were there.
 
-    `folder` has their archives; None: without any. Raises ChangeNotThere before the end, NotDropped, psycopg.Error.
+    `folder` has their archives; None: without any. Raises ChangeNotThere before the end, NotDropped.
     """
     _require_done(status, "drop")
     blue = blue_of(fleet, status)

@@ -11,11 +11,11 @@ from functools import cached_property
 from psycopg import sql
 
 from shardwright import errors
-from shardwright.bluegreen.describe import describe
 from shardwright.bluegreen.group import Group
 from shardwright.bluegreen.lanes import Lane, Schemas, groups
-from shardwright.bluegreen.shape import BACK, FORWARD, images
-from shardwright.bluegreen.store import ChangedTenant, Changes
+from shardwright.bluegreen.shapes.describe import describe
+from shardwright.bluegreen.shapes.shape import BACK, FORWARD, images
+from shardwright.bluegreen.store import Changes
 from shardwright.catalog.control import open_control
 from shardwright.catalog.tenants import require_tenants
 from shardwright.config import FleetConfig
@@ -115,7 +115,7 @@ class Sets:
         with self.control() as changes:
             found = changes.tenants(run, pairs)
             known = {(lane.blue, lane.green): lane.everybody_at_green for lane in changes.lanes(run)}
-        return [*map(as_tenant, found), *(Tenant(EVERYBODY, *pair, at_green=known[pair]) for pair in pairs)]
+        return [*found, *(Tenant(EVERYBODY, *pair, at_green=known[pair]) for pair in pairs)]
 
     @contextmanager
     def control(self, patience: timedelta | None = None) -> Iterator[Changes]:
@@ -151,11 +151,6 @@ class Sets:
         """No session is kept."""
         for sessions in self.sessions.values():
             sessions.close()
-
-
-def as_tenant(found: ChangedTenant) -> Tenant:
-    """A tenant as the shards have him written down."""
-    return Tenant(found.tenant, found.blue, found.green, found.at_green)
 
 
 def read_schemas(fleet: FleetConfig, blue: Shard, green: Shard, *, has_way_back: bool) -> Schemas:

@@ -10,12 +10,12 @@ from typing import Any
 import psycopg
 
 from shardwright import errors
-from shardwright.bluegreen.loads import Load
 from shardwright.bluegreen.preflight.check import preflight
 from shardwright.bluegreen.preflight.estimate import Estimate, estimate
 from shardwright.bluegreen.preflight.ground import Ground, open_ground
 from shardwright.bluegreen.sets import NAME
-from shardwright.bluegreen.shape_checks import ONE_WAY
+from shardwright.bluegreen.shapes.shape_checks import ONE_WAY
+from shardwright.bluegreen.shard_sets.loads import Load
 from shardwright.bluegreen.steps import KIND
 from shardwright.bluegreen.store import Changes
 from shardwright.catalog import changes as catalog_changes

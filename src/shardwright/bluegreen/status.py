@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 import psycopg
 
 from shardwright import errors
 from shardwright.bluegreen.sets import NAME
-from shardwright.bluegreen.store import Change, ChangedTenant, Changes, Lane, Order
+from shardwright.bluegreen.store import Change, ChangedTenant, Changes, Lane, Order, Proofs
 from shardwright.catalog.control import read_control
 from shardwright.config import FleetConfig
 from shardwright.runs.board import Board, DurableRun, StepRecord
@@ -28,9 +27,10 @@ class ChangeStatus:
     run: DurableRun
     steps: tuple[StepRecord, ...]
     lanes: tuple[Lane, ...]
-    tenants: tuple[ChangedTenant, ...]
+    proofs: Proofs
     eta: Eta | None
     orders: tuple[Order, ...]
+    last_order: Order | None  # that was ended
     workers: int  # of this shard set, that were heard of lately
 
     @property
@@ -39,9 +39,14 @@ class ChangeStatus:
         return next((step.name for step in self.steps if step.state in ("begun", "to do")), None)
 
     @property
+    def tenants(self) -> int:
+        """How many there are."""
+        return sum(lane.tenants for lane in self.lanes)
+
+    @property
     def at_green(self) -> int:
-        """How many tenants are written at green."""
-        return sum(1 for each in self.tenants if each.at_green)
+        """How many of them are written at green."""
+        return sum(lane.at_green for lane in self.lanes)
 
     @property
     def is_one_way(self) -> bool:
@@ -52,17 +57,6 @@ class ChangeStatus:
     def carried_by(self) -> str | None:
         """Which process has it in hand; None where nobody does, and nothing of it goes on."""
         return self.run.worker if self.run.state == "running" and (self.run.silent or 0) < _SILENT else None
-
-    @property
-    def write_gaps(self) -> list[float]:
-        """Of the tenants' last switches, in milliseconds, those that could be measured."""
-        return sorted(each.write_gap["gap_ms"] for each in self.tenants if each.write_gap and each.write_gap["gap_ms"])
-
-    @property
-    def certificates(self) -> tuple[int, int]:
-        """How many tenants were proven to have the same rows on both sides at their last switch, and how many not."""
-        found = [bool(each.certificate["equal"]) for each in self.tenants if each.certificate]
-        return sum(found), len(found) - sum(found)
 
     @property
     def way_back(self) -> str:
@@ -85,7 +79,8 @@ class ChangeStatus:
 
     def as_dict(self) -> dict[str, Any]:
         """The change as `--json` prints it."""
-        moment, gaps = self.change.switched_at, self.write_gaps
+        moment, proofs = self.change.switched_at, self.proofs
+        gaps = {"count": proofs.gaps, "p50": proofs.middle, "max": proofs.longest}
         return {
             "run": self.run.id,
             "blue": self.run.plan["blue"],
@@ -98,13 +93,14 @@ class ChangeStatus:
             "throttle": dict(self.change.throttle),
             "progress": self.run.progress,
             "eta_seconds": vars(self.eta) if self.eta else None,
-            "tenants": len(self.tenants),
+            "tenants": self.tenants,
             "at_green": self.at_green,
             "orders": [vars(order) for order in self.orders],
+            "last_order": vars(self.last_order) if self.last_order else None,
             "carried_by": self.carried_by,
             "workers": self.workers,
-            "write_gaps_ms": {"count": len(gaps), "p50": median(gaps), "max": gaps[-1]} if gaps else None,
-            "certificates": {"equal": self.certificates[0], "different": self.certificates[1]},
+            "write_gaps_ms": gaps if proofs.gaps else None,
+            "certificates": {"equal": proofs.equal, "different": proofs.different},
             "way_back": self.way_back,
             "switched_at": moment.isoformat() if moment else None,
             "keep_until": self.change.keep_until.isoformat() if self.change.keep_until else None,
@@ -141,8 +137,8 @@ def _status(control: psycopg.Connection[Any], shard_set: str, found: Change) -> 
     run = board.run(found.run)
     assert run is not None  # noqa: S101 a change has a run, and no run is ever deleted
     return ChangeStatus(
-        found, run, tuple(board.steps(found.run)), tuple(changes.lanes(found.run)),
-        tuple(changes.tenants(found.run)), eta(board.samples(found.run)), tuple(changes.orders(found.run)),
+        found, run, tuple(board.steps(found.run)), tuple(changes.lanes(found.run)), changes.proofs(found.run),
+        eta(board.samples(found.run)), tuple(changes.orders(found.run)), changes.last_order(found.run),
         sum(worker.silent < _SILENT for worker in board.workers()),
     )  # fmt: skip
 

@@ -15,18 +15,21 @@ import psycopg
 from psycopg import sql
 
 from shardwright import errors
-from shardwright.bluegreen import create as making
-from shardwright.bluegreen.emptiness import make_empty
 from shardwright.bluegreen.follow import Conductor
+from shardwright.bluegreen.grants import lacking
 from shardwright.bluegreen.group import Group, NewTenants
 from shardwright.bluegreen.lanes import Lane, by_shard
-from shardwright.bluegreen.numbering import Room
-from shardwright.bluegreen.sequences import numbers_from, raise_home, raise_sequences
+from shardwright.bluegreen.latecomers import write_down
 from shardwright.bluegreen.sets import NAME, Sets
+from shardwright.bluegreen.shard_sets import create as making
+from shardwright.bluegreen.shard_sets.emptiness import make_empty
+from shardwright.bluegreen.shard_sets.numbering import Room
+from shardwright.bluegreen.shard_sets.sequences import numbers_from, raise_home, raise_sequences
 from shardwright.bluegreen.store import Changes
 from shardwright.catalog.control import open_control
 from shardwright.migration.history import History
 from shardwright.migration.rollout import script_location
+from shardwright.move.preflight.said import script
 from shardwright.move.way import asking
 from shardwright.pg import databases
 from shardwright.pg.faults import explain
@@ -41,7 +44,7 @@ from shardwright.transfer.scope import MovedTable
 from shardwright.transfer.sessions import write_silently
 from shardwright.transfer.shard_lock import shard_lock
 from shardwright.transfer.stream import Streamed
-from shardwright.transfer.throttle import Limits, Throttle
+from shardwright.transfer.throttle import Throttle, limits_now
 
 Result = Mapping[str, Any]
 _MOST_GROUPS = 8
@@ -89,7 +92,7 @@ def begin_capture(context: StepContext) -> Result:
                     _register(sets, name, own, tenants, blue=blue)
             with sets.group(lanes, context) as group:
                 for name in by_shard(lanes, blue=True):
-                    _adopt(sets, group, name)
+                    _take_in(sets, group, name, group.unknown(name))
     return {"phase": phase}
 
 
@@ -106,14 +109,9 @@ def _register(sets: Sets, name: str, lanes: Sequence[Lane], tenants: Sequence[Te
         everyone.install(connection, watch, context, sets.patience)
 
 
-def _adopt(sets: Sets, group: Group, shard: str) -> None:
+def _take_in(sets: Sets, group: Group, shard: str, tenants: Sequence[str]) -> None:
     """Tenants that came between the plan and the triggers, or while rows are copied."""
-    lanes = [lane for lane in group.lanes if lane.blue == shard]
-    with sets.control() as changes:
-        for tenant in group.unknown(shard):
-            lane = min(lanes, key=lambda lane: len(changes.tenants(sets.context.run, [lane.pair])))
-            changes.adopt(sets.context.run, sets.context.runner, tenant, *lane.pair, at_green=False, by=operator())
-            group.add_tenants([Tenant(tenant, *lane.pair, at_green=False)], come_late=True)
+    group.add_tenants(write_down(sets, group.lanes, shard, tenants), come_late=True)
 
 
 def end_capture(context: StepContext) -> None:
@@ -126,15 +124,10 @@ def end_capture(context: StepContext) -> None:
 
 def _take_away(sets: Sets) -> None:
     context = sets.context
-    for name, sessions in sets.sessions.items():
+    for done, sessions in enumerate(sets.sessions.values(), 1):
         with shard_lock(context, sessions, sets.hold) as connection:
-            if not capture.has_schema(connection):
-                continue
-            if capture.is_registered(connection, context.run):
-                sessions.take_over()
-            capture.remove(connection, context.run, context, sets.patience)
-            capture.forget(connection, context.run)
-        context.report(Progress("clean", list(sets.sessions).index(name) + 1, len(sets.sessions), "shards"))
+            capture.take_away(connection, sessions, context, sets.patience)
+        context.report(Progress("clean", done, len(sets.sessions), "shards"))
 
 
 # --- copy and compare -----------------------------------------------------------------------------
@@ -164,7 +157,7 @@ def _knowing_all(sets: Sets, group: Group, act: Callable[[], T]) -> T:
         try:
             return act()
         except NewTenants as new:
-            _adopt(sets, group, new.shard)
+            _take_in(sets, group, new.shard, new.tenants)
 
 
 def undo_copy(context: StepContext) -> None:
@@ -236,20 +229,24 @@ def switch(context: StepContext) -> Result:
             if context.plan.get("auto") and not changes.orders(context.run):
                 changes.order(context.run, "switch", by=operator())
         context.tell("green is in step with blue")
+        _tell_grants(sets)
         Conductor(sets, lambda changes: _is_switched(sets, changes), "in step").go()
         with sets.control() as changes:
             changes.write_phase(context.run, context.runner, "switched", keep=float(context.plan["keep_seconds"]))
     return {}
 
 
+def _tell_grants(sets: Sets) -> None:
+    """What roles would lack at green, before the first tenant is there; it is for operators to judge."""
+    for shard in sets.green:
+        with asking(sets.blue[0]) as blue, asking(shard) as green:
+            for lack in lacking(blue, green, sets.schemas.blue, sets.schemas.green):
+                sets.context.tell(f"{shard.name}: {lack}, as it may on blue; try: {script(lack.grants)}")
+
+
 def _are_all(sets: Sets, changes: Changes, *, at_green: bool) -> bool:
-    """Those too whom the directory has though they have no row yet."""
-    run, left = sets.context.run, sets.blue if at_green else sets.green
-    return (
-        all(lane.everybody_at_green == at_green for lane in changes.lanes(run))
-        and all(each.at_green == at_green for each in changes.tenants(run))
-        and not any(changes.placed(shard.name) for shard in left)
-    )
+    left = sets.blue if at_green else sets.green
+    return changes.are_all(sets.context.run, [shard.name for shard in left], at_green=at_green)
 
 
 def _is_switched(sets: Sets, changes: Changes) -> bool:
@@ -381,18 +378,12 @@ def _in_groups(sets: Sets, act: Callable[[Group], T]) -> list[T]:
 @contextmanager
 def _throttle(sets: Sets, group: Group) -> Iterator[Throttle]:
     """By the limits of the configuration, and what operators have said of this change since."""
-    section = sets.fleet.config.moves
-    usual = Limits(
-        section.bytes_per_second, section.active, section.lag.total_seconds() if section.lag else None, section.probe
-    )
 
-    def limits() -> Limits:
-        try:
-            with sets.control() as changes:
-                return usual.changed(changes.change(sets.context.run).throttle)
-        except errors.ControlUnavailable:
-            return usual
+    def said() -> Mapping[str, Any]:
+        with sets.control() as changes:
+            return changes.change(sets.context.run).throttle
 
+    limits = partial(limits_now, sets.fleet.config.moves, said)
     with ExitStack() as stack:
         sessions = {name: stack.enter_context(group.sessions(name).open()) for name in group.shards}
         yield Throttle(group.context, limits, sessions)

@@ -12,10 +12,11 @@ from typing import Any
 import psycopg
 
 from shardwright import errors
-from shardwright.catalog.placement import epochs, move_placement, place
+from shardwright.catalog.placement import epochs, is_any_on, move_placement, place
 from shardwright.catalog.store import set_takes_new
 from shardwright.pg.queries import load
 from shardwright.runs.board import Board
+from shardwright.transfer.everyone import Tenant
 
 OVER = ("done", "undone")
 _queries = load(__package__, "store.sql")
@@ -66,17 +67,32 @@ class ChangedTenant:
 
 @dataclass(frozen=True)
 class Lane:
-    """Two shards with tenants between them; what is still to be brought, each way, as it was told at `at`."""
+    """Two shards with tenants between them, and how many of these are at green; what is still to be brought, each way,
+    as it was told at `at`."""
 
     blue: str
     green: str
     everybody_at_green: bool = False
+    tenants: int = 0
+    at_green: int = 0
     keys: int | None = None
     lag_seconds: float | None = None
     back_keys: int | None = None
     back_lag_seconds: float | None = None
     rows: int | None = None
     at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Proofs:
+    """The last switches of all tenants together: of how many the write gap was measured (milliseconds), and how many
+    were proven to have the same rows on both sides, or not to have them."""
+
+    gaps: int
+    middle: float | None
+    longest: float | None
+    equal: int
+    different: int
 
 
 @dataclass(frozen=True)
@@ -88,6 +104,11 @@ class Order:
     tenants: tuple[str, ...] | None
     share: float | None
     by: str
+    note: str | None = None  # how it ended
+
+    def concerns(self, tenants: Iterable[str] | None) -> bool:
+        """Whether it may be for one of these tenants too; None: for any."""
+        return self.tenants is None or tenants is None or not set(self.tenants).isdisjoint(tenants)
 
 
 class Changes:
@@ -111,11 +132,33 @@ class Changes:
             raise errors.NoSuchChange(what=f"run {run}")
         return Change(*row)
 
-    def tenants(self, run: int, lanes: Sequence[tuple[str, str]] | None = None) -> list[ChangedTenant]:
-        """Every tenant of the change, of these lanes only where they are named."""
-        values = {"run": run, "greens": None if lanes is None else [green for _, green in lanes],
-                  "blues": None if lanes is None else [blue for blue, _ in lanes]}  # fmt: skip
-        return [ChangedTenant(*row) for row in self._connection.execute(_queries["tenants"], values)]
+    def tenants(
+        self,
+        run: int,
+        lanes: Iterable[tuple[str, str]] | None = None,
+        *,
+        named: Iterable[str] | None = None,
+    ) -> list[Tenant]:
+        """The tenants of the change and on which side each is, by id; of these lanes, and of those named, only."""
+        values = {"run": run, "tenants": None if named is None else list(named), **_pairs(lanes)}
+        return [Tenant(*row) for row in self._connection.execute(_queries["tenants"], values)]
+
+    def unproven(self, run: int, lanes: Iterable[tuple[str, str]]) -> list[tuple[Tenant, int]]:
+        """The tenants of these lanes whose last switch has no certificate yet, each with his epoch."""
+        rows = self._connection.execute(_queries["unproven"], {"run": run, **_pairs(lanes)})
+        return [(Tenant(*row[:4]), row[4]) for row in rows]
+
+    def are_all(self, run: int, left: Iterable[str], *, at_green: bool) -> bool:
+        """Whether every tenant, and whoever has not been heard of, is on that side, and the directory has nobody on the
+        shards `left`: somebody may be there who has no row yet."""
+        row = self._connection.execute(_queries["is_on_one_side"], {"run": run, "at_green": at_green}).fetchone()
+        return bool(row and row[0]) and not is_any_on(self._connection, self._shard_set, left)
+
+    def proofs(self, run: int) -> Proofs:
+        """How the last switches of all tenants went."""
+        row = self._connection.execute(_queries["proofs"], {"run": run}).fetchone()
+        assert row is not None  # noqa: S101 an aggregate gives a row
+        return Proofs(*row)
 
     def tenant(self, run: int, tenant: str) -> ChangedTenant:
         """One tenant. Raises NoSuchTenant."""
@@ -125,17 +168,23 @@ class Changes:
         return ChangedTenant(*row)
 
     def lanes(self, run: int) -> list[Lane]:
-        """The lanes, by name."""
+        """The lanes, by name, with how many tenants each has."""
         return [Lane(*row) for row in self._connection.execute(_queries["lanes"], {"run": run})]
 
-    def placed(self, shard: str) -> set[str]:
-        """The tenants that the directory has on the shard."""
-        return set(epochs(self._connection, self._shard_set, [shard]))
+    def placed_only(self, run: int, shard: str) -> list[str]:
+        """The tenants that the directory has on the shard, and the change does not know."""
+        placed = set(epochs(self._connection, self._shard_set, [shard]))
+        known = self.tenants(run, named=placed) if placed else ()
+        return sorted(placed.difference(each.tenant for each in known))
 
     def orders(self, run: int) -> list[Order]:
         """What is still to be done, the oldest first."""
-        rows = self._connection.execute(_queries["orders"], {"run": run})
-        return [Order(row[0], row[1], None if row[2] is None else tuple(row[2]), *row[3:]) for row in rows]
+        return [_order(row) for row in self._connection.execute(_queries["orders"], {"run": run})]
+
+    def last_order(self, run: int) -> Order | None:
+        """What was done last."""
+        row = self._connection.execute(_queries["last_order"], {"run": run}).fetchone()
+        return _order(row) if row else None
 
     # --- writing --------------------------------------------------------------------------------
 
@@ -163,17 +212,14 @@ class Changes:
         except psycopg.errors.CheckViolation:
             raise errors.MovesUnderWay from None
 
-    def adopt(self, run: int, runner: int, tenant: str, blue: str, green: str, *, at_green: bool, by: str) -> None:
+    def adopt(self, run: int, runner: int, tenant: Tenant, *, by: str) -> None:
         """A tenant that came after the start belongs to the change; the directory has it where its rows are.
 
         Raises Superseded.
         """
         with self._held(run, runner):
-            placed, _ = place(self._connection, self._shard_set, tenant, green if at_green else blue, changed_by=by)
-            values = {
-                "run": run, "tenant": tenant, "blue": blue, "green": green, "epoch": placed.epoch, "at_green": at_green,
-            }  # fmt: skip
-            self._connection.execute(_queries["adopt"], values)
+            placed, _ = place(self._connection, self._shard_set, tenant.tenant, tenant.shard, changed_by=by)
+            self._connection.execute(_queries["adopt"], {"run": run, "epoch": placed.epoch, **vars(tenant)})
 
     def switch(self, run: int, runner: int, tenant: str, *, to_green: bool, changed_by: str) -> int:
         """The tenant's placement is its green shard, or its blue one again; gives the epoch.
@@ -225,8 +271,11 @@ class Changes:
 
     def note_lane(self, run: int, lane: Lane) -> None:
         """How far the lane is, now."""
-        values = {name: value for name, value in vars(lane).items() if name not in ("at", "everybody_at_green")}
-        self._connection.execute(_queries["note_lane"], {"run": run, **values})
+        self._connection.execute(_queries["note_lane"], {"run": run, **vars(lane)})
+
+    def lock(self, run: int) -> None:
+        """Until the caller's transaction ends, nobody else who locks it orders anything."""
+        self._connection.execute(_queries["lock"], {"run": run})
 
     def order(
         self,
@@ -279,3 +328,15 @@ class Changes:
         with self._connection.transaction():
             Board(self._connection, self._shard_set).hold(run, runner)
             yield
+
+
+def _order(row: Sequence[Any]) -> Order:
+    return Order(row[0], row[1], None if row[2] is None else tuple(row[2]), *row[3:])
+
+
+def _pairs(lanes: Iterable[tuple[str, str]] | None) -> dict[str, list[str] | None]:
+    pairs = None if lanes is None else list(lanes)
+    return {
+        "blues": None if pairs is None else [blue for blue, _ in pairs],
+        "greens": None if pairs is None else [green for _, green in pairs],
+    }

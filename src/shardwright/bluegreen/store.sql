@@ -17,11 +17,34 @@ FROM shardwright.bluegreen
 WHERE run = %(run)s AND shard_set = %(shard_set)s
 
 -- name: tenants
-SELECT tenant, blue, green, epoch, at_green, write_gap, certificate, switched_at
+-- Of tens of thousands this is asked often, so without what was proven of them.
+SELECT tenant, blue, green, at_green
 FROM shardwright.bluegreen_tenant
 WHERE run = %(run)s
   AND (%(blues)s::text[] IS NULL OR (blue, green) IN (SELECT * FROM unnest(%(blues)s::text[], %(greens)s::text[])))
+  AND (%(tenants)s::text[] IS NULL OR tenant = ANY (%(tenants)s::text[]))
 ORDER BY tenant
+
+-- name: unproven
+SELECT tenant, blue, green, at_green, epoch
+FROM shardwright.bluegreen_tenant
+WHERE run = %(run)s AND switched_at IS NOT NULL AND certificate IS NULL
+  AND (blue, green) IN (SELECT * FROM unnest(%(blues)s::text[], %(greens)s::text[]))
+ORDER BY tenant
+
+-- name: is_on_one_side
+SELECT NOT EXISTS (
+        SELECT FROM shardwright.bluegreen_lane WHERE run = %(run)s AND everybody_at_green <> %(at_green)s)
+    AND NOT EXISTS (SELECT FROM shardwright.bluegreen_tenant WHERE run = %(run)s AND at_green <> %(at_green)s)
+
+-- name: proofs
+SELECT count(gap), percentile_cont(0.5) WITHIN GROUP (ORDER BY gap), max(gap),
+       count(*) FILTER (WHERE is_equal), count(*) FILTER (WHERE NOT is_equal)
+FROM (
+    SELECT (write_gap->>'gap_ms')::float, (certificate->>'equal')::boolean
+    FROM shardwright.bluegreen_tenant
+    WHERE run = %(run)s
+) AS _ (gap, is_equal)
 
 -- name: tenant
 SELECT tenant, blue, green, epoch, at_green, write_gap, certificate, switched_at
@@ -29,10 +52,17 @@ FROM shardwright.bluegreen_tenant
 WHERE run = %(run)s AND tenant = %(tenant)s
 
 -- name: lanes
-SELECT blue, green, everybody_at_green, keys, lag_seconds, back_keys, back_lag_seconds, rows, at
-FROM shardwright.bluegreen_lane
+SELECT lane.blue, lane.green, everybody_at_green, coalesce(tenants, 0), coalesce(there, 0),
+       keys, lag_seconds, back_keys, back_lag_seconds, rows, at
+FROM shardwright.bluegreen_lane AS lane
+LEFT JOIN (
+    SELECT blue, green, count(*), count(*) FILTER (WHERE at_green)
+    FROM shardwright.bluegreen_tenant
+    WHERE run = %(run)s
+    GROUP BY blue, green
+) AS own (blue, green, tenants, there) ON own.blue = lane.blue AND own.green = lane.green
 WHERE run = %(run)s
-ORDER BY blue, green
+ORDER BY lane.blue, lane.green
 
 -- name: adopt
 INSERT INTO shardwright.bluegreen_tenant (run, tenant, blue, green, epoch, at_green)
@@ -68,9 +98,18 @@ SET keys = %(keys)s, lag_seconds = %(lag_seconds)s, back_keys = %(back_keys)s, b
 WHERE run = %(run)s AND blue = %(blue)s AND green = %(green)s
 
 -- name: orders
-SELECT id, kind, tenants, share, by FROM shardwright.bluegreen_order
+SELECT id, kind, tenants, share, by, note FROM shardwright.bluegreen_order
 WHERE run = %(run)s AND done_at IS NULL
 ORDER BY id
+
+-- name: last_order
+SELECT id, kind, tenants, share, by, note FROM shardwright.bluegreen_order
+WHERE run = %(run)s AND done_at IS NOT NULL
+ORDER BY done_at DESC
+LIMIT 1
+
+-- name: lock
+SELECT FROM shardwright.bluegreen WHERE run = %(run)s FOR UPDATE
 
 -- name: order
 INSERT INTO shardwright.bluegreen_order (run, kind, tenants, share, leave_writable, by)

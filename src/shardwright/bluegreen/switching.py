@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
 from shardwright import errors
 from shardwright.bluegreen.group import Group, NewTenants
-from shardwright.bluegreen.lanes import Lane
+from shardwright.bluegreen.lanes import Lane, by_shard
 from shardwright.bluegreen.store import Changes
 from shardwright.runs.board import Superseded, Undecided
 from shardwright.runs.store import operator
@@ -27,6 +27,7 @@ from shardwright.transfer.whose import EVERYBODY
 
 _ROUNDS = 5
 _ASK_AGAIN = 0.2
+T = TypeVar("T")
 Control = Callable[[timedelta | None], AbstractContextManager[Changes]]
 
 
@@ -62,15 +63,16 @@ class Switching:
         assert scope is not None  # noqa: S101 nobody goes home where there is no way
         moved = Tenant(tenant.tenant, tenant.blue, tenant.green, at_green=to_green)
         epoch = self._epoch(tenant.tenant)
-        with self.control(self.write_gap) as changes:
-            switched, failed = self._tried(Switch(
+
+        def act(changes: Changes) -> Switched:
+            return Switch(
                 scope, group.sessions(here), group.sessions(there), self.write_gap,
                 decide=partial(self._decide, changes, tenant.tenant, to_green=to_green), gone_to=there,
                 epoch=epoch + 1, flag=fence.of_tenant(group.context.run, tenant.tenant),
                 settle=partial(self._settle, here), arrive=partial(group.place, [moved]),
-            ))  # fmt: skip
-        if switched is None:
-            raise failed or AssertionError
+            ).go()  # fmt: skip
+
+        switched = self._beside_control(act)
         return Done(switched, self._prove(lane, tenant.tenant, to_green=to_green))
 
     def prove(self, tenant: Tenant, epoch: int, *, to_green: bool) -> Done:
@@ -78,12 +80,15 @@ class Switching:
         found = self._prove(self._lane(tenant), tenant.tenant, to_green=to_green)
         return Done(Switched(epoch, None, 0), found)
 
-    def _tried(self, switch: Switch) -> tuple[Switched | None, psycopg.Error | None]:
-        """A shard's error leaves the block in which it would be taken for one of the control database."""
-        try:
-            return switch.go(), None
-        except psycopg.Error as error:
-            return None, error
+    def _beside_control(self, act: Callable[[Changes], T]) -> T:
+        """What `act` gives, with the control database at hand before anybody is shut out. A shard's error leaves the
+        block in which it would be taken for one of that database."""
+        with self.control(self.write_gap) as changes:
+            try:
+                return act(changes)
+            except psycopg.Error as error:
+                failed = error
+        raise failed
 
     def _lane(self, tenant: Tenant) -> Lane:
         return next(lane for lane in self.group.lanes if lane.pair == (tenant.blue, tenant.green))
@@ -149,12 +154,17 @@ class Switching:
         Raises NotNow, NewTenants, before anything has changed; psycopg.Error, Superseded.
         """
         group = self.group
-        blues = list(dict.fromkeys(lane.blue for lane in group.lanes))
-        greens = list(dict.fromkeys(lane.green for lane in group.lanes))
-        closing, opening = (blues, greens) if to_green else (greens, blues)
+        closing, opening = (list(by_shard(group.lanes, blue=blue)) for blue in (to_green, not to_green))
         for name in closing:
             self._settle(name)
-        flag = fence.of_everybody(group.context.run)
+        for name in opening:  # what it takes to write there is ready before anybody is shut out
+            group.writer(name)
+        return self._beside_control(partial(self._switch_everybody, closing, opening, to_green=to_green))
+
+    def _switch_everybody(
+        self, closing: Sequence[str], opening: Sequence[str], changes: Changes, *, to_green: bool
+    ) -> float:
+        group, flag = self.group, fence.of_everybody(self.group.context.run)
         with ExitStack() as stack:
             sessions = {name: stack.enter_context(group.sessions(name).open()) for name in closing}
             began = time.monotonic()
@@ -165,7 +175,7 @@ class Switching:
                     self._last_drain(name, session)
                 if time.monotonic() - began > self.write_gap.total_seconds():
                     raise NotNow("the last drain took longer than the write gap allows")
-                self._decide_everybody(to_green=to_green)
+                self._decide_everybody(changes, to_green=to_green)
             except Superseded:
                 raise
             except (psycopg.OperationalError, errors.ControlUnavailable) as error:
@@ -176,8 +186,7 @@ class Switching:
                 raise
             group.place([Tenant(EVERYBODY, *lane.pair, at_green=to_green) for lane in group.lanes])
             for name in opening:
-                with group.sessions(name).open() as session:
-                    fence.open_for_writes(session, flag)
+                fence.open_for_writes(group.writer(name), flag)
             for session in sessions.values():
                 fence.unlock(session, flag)
             return time.monotonic() - began
@@ -194,16 +203,13 @@ class Switching:
             if new := self.group.unknown_to(session, shard):
                 raise NewTenants(shard, new)
             for there, scope in self.group.ways_from(shard):
-                with self.group.sessions(there).open() as writer:
-                    self.group.prepare(writer, there)
-                    drain(session, writer, scope, scope.tables)
+                drain(session, self.group.writer(there), scope, scope.tables)
 
-    def _decide_everybody(self, *, to_green: bool) -> None:
+    def _decide_everybody(self, changes: Changes, *, to_green: bool) -> None:
         context, pairs = self.group.context, [lane.pair for lane in self.group.lanes]
 
         def decide() -> None:
-            with self.control(self.write_gap) as changes:
-                changes.switch_everybody(context.run, context.runner, pairs, to_green=to_green)
+            changes.switch_everybody(context.run, context.runner, pairs, to_green=to_green)
 
         def is_decided(changes: Changes) -> bool:
             lanes = {(lane.blue, lane.green): lane.everybody_at_green for lane in changes.lanes(context.run)}

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 import psycopg
 
 from shardwright.bluegreen.sets import NAME
-from shardwright.bluegreen.store import ChangedTenant, Changes
+from shardwright.bluegreen.store import Changes
 from shardwright.catalog.ask import ask_each
 from shardwright.catalog.control import read_control
 from shardwright.config import FleetConfig
 from shardwright.move.verify import Odd
 from shardwright.move.way import asking
+from shardwright.pg import databases
 from shardwright.pg.faults import explain
 from shardwright.shard import Shard
-from shardwright.transfer import capture, everyone
+from shardwright.transfer import capture, everyone, fence
+from shardwright.transfer.everyone import Tenant
 
 _CURE = "shardwright bluegreen status"
 _MOST = 10
+_DOES = {True: "takes their writes", False: "refuses their writes"}
 
 
 def verify_change(fleet: FleetConfig) -> list[Odd]:
@@ -31,7 +35,9 @@ def verify_change(fleet: FleetConfig) -> list[Odd]:
         found = Changes(control, fleet.shard_set).last() if control else None
         if control is None or found is None:
             return []
-        tenants = {each.tenant: each for each in Changes(control, fleet.shard_set).tenants(found.run)}
+        changes = Changes(control, fleet.shard_set)
+        tenants = {each.tenant: each for each in changes.tenants(found.run)}
+        takes_new = {lane.green if lane.everybody_at_green else lane.blue for lane in changes.lanes(found.run)}
     run, is_open = found.run, found.is_open
 
     def look(shard: Shard) -> list[Odd]:
@@ -42,8 +48,16 @@ def verify_change(fleet: FleetConfig) -> list[Odd]:
                 if not is_open:
                     fact = f"what blue-green change {run} has made there is still there, and the change is over"
                     return [Odd(shard.name, fact, f"shardwright runs show {run}")]
-                return list(_contradictions(shard, everyone.flags(connection, run), tenants))[:_MOST]
+                odd = list(_contradictions(shard, everyone.flags(connection, run), tenants))[:_MOST]
+                takes = fence.is_open(connection, fence.of_everybody(run))
+                if takes != (shard.name in takes_new):
+                    where = ", ".join(sorted(takes_new))
+                    fact = f"shared rows and new tenants are on {where}, and the shard {_DOES[takes]}"
+                    odd.append(Odd(shard.name, fact, _CURE))
+                return odd
         except psycopg.Error as error:
+            if shard in fleet.green and not _is_there(shard):  # it is not made yet, or was taken back
+                return []
             fault = explain(error)
             return [Odd(shard.name, f"its fences could not be read: {fault.reason}", fault.hint)]
 
@@ -51,9 +65,16 @@ def verify_change(fleet: FleetConfig) -> list[Odd]:
     return [each for odd in answers.values() for each in odd]
 
 
-def _contradictions(shard: Shard, flags: Mapping[str, bool], tenants: Mapping[str, ChangedTenant]) -> Iterator[Odd]:
+def _is_there(shard: Shard) -> bool:
+    """Whether the shard has a database, or may have one."""
+    with suppress(psycopg.Error):
+        return databases.is_there(shard.url, application_name=NAME)
+    return True
+
+
+def _contradictions(shard: Shard, flags: Mapping[str, bool], tenants: Mapping[str, Tenant]) -> Iterator[Odd]:
     for tenant, is_open in flags.items():
         found = tenants.get(tenant)
         if found is not None and is_open != (found.shard == shard.name):
-            states = {True: "takes writes", False: "refuses writes"}
-            yield Odd(shard.name, f"tenant {tenant!r} is on {found.shard}, and the shard {states[is_open]}", _CURE)
+            fact = f"tenant {tenant!r} is on {found.shard}, and the shard {_DOES[is_open]}"
+            yield Odd(shard.name, fact, _CURE)

@@ -93,6 +93,12 @@ def epochs(connection: psycopg.Connection[Any], shard_set: str, shards: Iterable
     return dict(connection.execute(_queries["epochs"], values).fetchall())
 
 
+def is_any_on(connection: psycopg.Connection[Any], shard_set: str, shards: Iterable[str]) -> bool:
+    """Whether any tenant is placed on one of these shards."""
+    row = connection.execute(_queries["is_any_on"], {"shard_set": shard_set, "shards": list(shards)}).fetchone()
+    return bool(row and row[0])
+
+
 def choose(tenant: str, shards: Iterable[str], policy: Policy, load_of: Mapping[str, int]) -> str:
     """The shard that `policy` gives a new tenant: the one with the fewest, or its hash modulo the sorted names."""
     names = sorted(shards)

@@ -22,6 +22,9 @@ SELECT shard, count(*) FROM shardwright.placement WHERE shard_set = %(shard_set)
 -- name: epochs
 SELECT tenant, epoch FROM shardwright.placement WHERE shard_set = %(shard_set)s AND shard = ANY (%(shards)s)
 
+-- name: is_any_on
+SELECT EXISTS (SELECT FROM shardwright.placement WHERE shard_set = %(shard_set)s AND shard = ANY (%(shards)s))
+
 -- name: place
 INSERT INTO shardwright.placement (shard_set, tenant, shard, epoch, changed_by)
 SELECT %(shard_set)s, %(tenant)s, %(shard)s, 1 + coalesce(max(epoch), 0), %(changed_by)s

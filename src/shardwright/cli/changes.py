@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING
 
 from shardwright.cli.screen import Screen
@@ -14,7 +13,7 @@ from shardwright.cli.words import counted, identifier, run_progress, span, step_
 if TYPE_CHECKING:
     from shardwright.bluegreen.afterwards import Rewriting
     from shardwright.bluegreen.status import ChangeStatus
-    from shardwright.bluegreen.store import ChangedTenant, Lane, Order
+    from shardwright.bluegreen.store import ChangedTenant, Lane, Order, Proofs
 
 REST = ("parked", "paused")
 FEW = 10  # of tenants by name; --json has all
@@ -31,22 +30,28 @@ def tell_change(screen: Screen, found: ChangeStatus) -> None:
         screen.line(line, style=style)
     if found.step in ("create", "capture", "copy", "compare") and run.progress and found.carried_by:
         screen.line(f"  {run_progress(run.progress, found.eta)}")
-    screen.line(f"  {found.at_green} of {counted(len(found.tenants), 'tenant')} at green", important=True)
-    if change.phase == "in_step" and found.at_green == len(found.tenants):
+    screen.line(f"  {found.at_green} of {counted(found.tenants, 'tenant')} at green", important=True)
+    if change.phase == "in_step" and found.at_green == found.tenants:
         screen.line("  shared rows and new tenants are still written at blue: bluegreen switch --all is the last word")
     for lane in found.lanes if change.is_open else ():
-        screen.line(f"  {_lane(lane, found.tenants)}")
+        screen.line(f"  {_lane(lane)}")
     for order in found.orders:
         screen.line(f"  to be done: {_order(order)}", important=True)
-    if gaps := found.write_gaps:
-        screen.line(f"  write gaps: {median(gaps):.1f} ms in the middle, {gaps[-1]:.1f} ms at most")
-    equal, different = found.certificates
-    if equal or different:
-        told = f"{counted(equal, 'certificate')} equal" + (f", {different} DIFFERENT" if different else "")
-        screen.line(f"  {told}", style="red" if different else None, important=bool(different))
+    if (last := found.last_order) and last.note:
+        screen.line(f"  done: {_order(last)}: {last.note}")
+    _tell_proofs(screen, found.proofs)
     screen.line(f"  rollback still possible: {found.way_back}", important=True)
     for line, style in _what_now(found):
         screen.line(f"  {line}", style=style, important=True)
+
+
+def _tell_proofs(screen: Screen, proofs: Proofs) -> None:
+    if proofs.gaps:
+        screen.line(f"  write gaps: {proofs.middle:.1f} ms in the middle, {proofs.longest:.1f} ms at most")
+    equal, different = proofs.equal, proofs.different
+    if equal or different:
+        told = f"{counted(equal, 'certificate')} equal" + (f", {different} DIFFERENT" if different else "")
+        screen.line(f"  {told}", style="red" if different else None, important=bool(different))
 
 
 def tell_rewriting(screen: Screen, file: Path, rewriting: Rewriting | None) -> None:
@@ -71,11 +76,9 @@ _PHASES = {
 }
 
 
-def _lane(lane: Lane, tenants: Sequence[ChangedTenant]) -> str:
+def _lane(lane: Lane) -> str:
     """`shard_0 → green_1: 3 tenants, 1 at green; 0 keys, 0.0 s behind; home: 2 keys, 0.1 s behind (told 1 s ago)`."""
-    own = [each for each in tenants if (each.blue, each.green) == (lane.blue, lane.green)]
-    there = sum(each.at_green for each in own)
-    told = f"{lane.blue} → {lane.green}: {counted(len(own), 'tenant')}, {there} at green"
+    told = f"{lane.blue} → {lane.green}: {counted(lane.tenants, 'tenant')}, {lane.at_green} at green"
     if lane.keys is None or lane.at is None:
         return told
     ways = [f"{counted(lane.keys, 'key')}, {lane.lag_seconds or 0:.1f} s behind"]

@@ -149,7 +149,7 @@ def _change(screen: Screen, fleet: Fleet, clusters: list[Cluster]) -> bool:
         done = fleet.finish_bluegreen(tell=_teller(screen))
         _go_on(traffic, 100)
     names = ", ".join(shard.name for shard in fleet.resolved.green)
-    gap = there.write_gaps[-1] if there.write_gaps else 0
+    gap = there.proofs.longest or 0
     screen.line(
         f"  {done.at_green} organizations are on {names}; none was without its writes for more than {gap:.0f} ms"
     )

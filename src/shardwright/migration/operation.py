@@ -17,9 +17,11 @@ from shardwright.config import FleetConfig
 from shardwright.migration.settle import settle_left_over
 from shardwright.pg import locks
 from shardwright.pg.faults import explain
-from shardwright.runs.events import Listener, RunFinished, RunStarted, ShardFinished
+from shardwright.runs.events import Listener, RunFinished, RunStarted, ShardFinished, each_of
 from shardwright.runs.fanout import FanOut, FanOutLimits, Job, JobResult
+from shardwright.runs.log import logging_listener
 from shardwright.runs.results import RunResult, ShardResult, Status
+from shardwright.runs.spans import spans_of_operation
 from shardwright.runs.stopping import StopRequest
 from shardwright.runs.store import Ledger, Run, operator, set_lock
 
@@ -235,7 +237,11 @@ def operation(
 
     Raises RolloutUnderWay, ControlUnavailable, ControlTooNew.
     """
-    with open_control(fleet.control, application_name=session_of(kind, adopts)) as control:
+    with (
+        spans_of_operation(kind) as trace,
+        open_control(fleet.control, application_name=session_of(kind, adopts)) as control,
+    ):
+        on_event = each_of(on_event, logging_listener(kind), trace)
         ledger = Ledger(control, fleet.shard_set)
         key = set_lock(fleet.shard_set)
         if not locks.acquire(control, key):

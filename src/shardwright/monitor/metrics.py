@@ -32,6 +32,11 @@ class Declared:
     labels: tuple[str, ...]
     read: Callable[[Picture], Iterable[Sample]]
 
+    @property
+    def exposed(self) -> str:
+        """The name as Prometheus has it."""
+        return f"{self.name}_total" if self.kind == "counter" else self.name
+
 
 def exposition(picture: Picture | None) -> bytes:
     """All metrics of `picture`; None: there is none yet, and nothing is said. Content type: CONTENT_TYPE."""
@@ -118,7 +123,7 @@ def _moves(picture: Picture) -> Iterator[Sample]:
 
 def _write_gap(picture: Picture) -> Iterator[Sample]:
     told = [(move.move.write_gap or {}).get("gap_ms") for move in picture.moves]
-    gaps = [gap for gap in [*told, *(picture.change.write_gaps if picture.change else [])] if gap is not None]
+    gaps = [gap for gap in (*told, picture.change and picture.change.proofs.longest) if gap is not None]
     if gaps:
         yield (), max(gaps) / 1000
 
@@ -126,7 +131,7 @@ def _write_gap(picture: Picture) -> Iterator[Sample]:
 def _change_tenants(picture: Picture) -> Iterator[Sample]:
     if picture.change is not None:
         yield ("green",), picture.change.at_green
-        yield ("blue",), len(picture.change.tenants) - picture.change.at_green
+        yield ("blue",), picture.change.tenants - picture.change.at_green
 
 
 def _change_keys(picture: Picture) -> Iterator[Sample]:

@@ -29,7 +29,7 @@ from shardwright.runs.store import Ledger, Run
 from shardwright.shard import Shard
 
 if TYPE_CHECKING:
-    from shardwright.monitor.check import FleetCheck  # type: ignore[import-not-found, unused-ignore]
+    from shardwright.monitor.check import FleetCheck
 
 _LAST = 10
 _NAME = "shardwright monitor"
@@ -154,8 +154,7 @@ def _skew(fleet: FleetConfig, vitals: Iterable[Vitals], work: Work) -> tuple[Ske
 
 def without_details(picture: Picture) -> Picture:
     """The picture as it is kept for an hour: without what is long and told by the newest one."""
-    change = replace(picture.change, tenants=()) if picture.change else None
-    return replace(picture, checked=None, change=change)
+    return replace(picture, checked=None)
 
 
 def _ask_control(fleet: FleetConfig) -> Known:
@@ -182,7 +181,11 @@ def _ask(control: psycopg.Connection[Any], shard_set: str) -> Known:
 
 
 def _firing(control: psycopg.Connection[Any], shard_set: str) -> tuple[Alert, ...]:
-    return tuple(AlertStore(control, shard_set).firing().values()) if version(control) >= store.SINCE else ()
+    """None where the table is not there yet, or a role that was granted the older ones may not read it."""
+    try:
+        return tuple(AlertStore(control, shard_set).firing().values()) if version(control) >= store.SINCE else ()
+    except psycopg.errors.InsufficientPrivilege:
+        return ()
 
 
 def _heads(fleet: FleetConfig) -> State | None:

@@ -16,7 +16,7 @@ from shardwright.dsn import redact
 from shardwright.monitor.picture import Picture, without_details
 
 if TYPE_CHECKING:
-    from shardwright.monitor.check import FleetCheck  # type: ignore[import-not-found, unused-ignore]
+    from shardwright.monitor.check import FleetCheck
 
 _KEPT = timedelta(hours=1)
 _REST = 4  # times what a picture took: a large fleet is looked at a fifth of the time at most

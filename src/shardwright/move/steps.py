@@ -27,7 +27,7 @@ from shardwright.transfer.drain import captured, drain, forget_drained, make_roo
 from shardwright.transfer.gap import gap_in_data
 from shardwright.transfer.sessions import Sessions, write_silently
 from shardwright.transfer.switch import LOCK_PATIENCE, NotNow, Switch, Switched
-from shardwright.transfer.throttle import Limits, Throttle
+from shardwright.transfer.throttle import Throttle, limits_now
 
 Result = Mapping[str, Any]
 _SETTLED = 2.0  # a round that fits, and is more than half as long as the one before, is as short as it gets
@@ -91,12 +91,7 @@ def end_capture(context: StepContext) -> None:
 def _take_away(way: Way) -> None:
     for sessions in (way.target, way.source):
         with way.shard_lock(sessions) as connection:
-            if not capture.has_schema(connection):
-                continue
-            if capture.is_registered(connection, way.context.run):
-                sessions.take_over()
-            capture.remove(connection, way.context.run, way.context, way.patience)
-            capture.forget(connection, way.context.run)
+            capture.take_away(connection, sessions, way.context, way.patience)
 
 
 # --- copy -----------------------------------------------------------------------------------------
@@ -423,18 +418,12 @@ def clean(context: StepContext) -> Result:
 @contextmanager
 def _throttle(way: Way) -> Iterator[Throttle]:
     """By the limits of the configuration, and what operators have said of this move since."""
-    section = way.context.fleet.config.moves
-    usual = Limits(
-        section.bytes_per_second, section.active, section.lag.total_seconds() if section.lag else None, section.probe
-    )
 
-    def limits() -> Limits:
-        try:
-            with way.control() as moves:
-                return usual.changed(moves.move(way.context.run).throttle)
-        except errors.ControlUnavailable:
-            return usual
+    def said() -> Mapping[str, Any]:
+        with way.control() as moves:
+            return moves.move(way.context.run).throttle
 
+    limits = partial(limits_now, way.context.fleet.config.moves, said)
     with way.source.open() as source, way.target.open() as target:
         yield Throttle(way.context, limits, {way.source.shard.name: source, way.target.shard.name: target})
 

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from shardwright.catalog import changes
 from shardwright.catalog import tenants as directory
 from shardwright.catalog.ask import ask_each
 from shardwright.catalog.comparison import Comparison
@@ -78,8 +79,12 @@ def tenants_since(control: psycopg.Connection[Any], fleet: FleetConfig, moment: 
 def verify_tenants(fleet: FleetConfig) -> Verification:
     """Reads every root table, the fences of open moves, and tables of tenants that no foreign key keeps whole.
 
-    Changes nothing. Raises NoTenants, NoShards, ControlUnavailable.
+    Changes nothing. Raises NoTenants, NoShards, ControlUnavailable; GreenIsTheFleet where the file still has the shards
+    that a change has left.
     """
+    with read_control(fleet.control, application_name=_NAME) as control:
+        if control is not None:
+            changes.require_written_down(control, fleet)
     comparison = directory.verify(fleet, moving=lambda control, since: tenants_since(control, fleet, since))
     with read_control(fleet.control, application_name=_NAME) as control:
         moves = Moves(control, fleet.shard_set).open() if control else []

@@ -92,6 +92,25 @@ class Unsettled:
     plan: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class OpenRollout:
+    """A rollout, or a rollback, that is under way or rests by an operator's wish; `plan` as the ledger keeps it."""
+
+    run: Run
+    plan: Mapping[str, Any]
+
+    @property
+    def waves(self) -> list[dict[str, str]]:
+        """The shards of each wave, with the revision that each is brought to."""
+        return [{shard["shard"]: shard["to"] for shard in wave} for wave in self.plan.get("waves", ())]
+
+    @property
+    def ways(self) -> dict[str, set[str]]:
+        """The revisions that each shard comes by, its first and its last among them."""
+        shards = (shard for wave in self.plan.get("waves", ()) for shard in wave)
+        return {each["shard"]: {each["from"], each["to"], *each.get("steps", ())} for each in shards}
+
+
 class Ledger:
     """The ledger of one shard set, over a connection to the control database in autocommit."""
 
@@ -184,6 +203,11 @@ class Ledger:
         assert row is not None  # noqa: S101 recorded at the begin of every operation
         return str(row[0])
 
+    def known_token(self) -> str | None:
+        """The same, for whoever only asks; None where the set was never worked on."""
+        row = self._connection.execute(_queries["set_token"], {"shard_set": self._shard_set}).fetchone()
+        return str(row[0]) if row else None
+
     def decide(self, run: int, decision: Decision) -> Decision:
         """The decision that stands, durably: this one, unless another was made before."""
         with self._connection.transaction():
@@ -231,6 +255,12 @@ class Ledger:
         """The run that is not closed yet, if any; its process may be dead."""
         return self._one("running")
 
+    def open_rollout(self) -> OpenRollout | None:
+        """The rollout or rollback that is not at its end, and not parked; the process of one that is not durable may be
+        dead."""
+        row = self._connection.execute(_queries["open_rollout"], {"shard_set": self._shard_set}).fetchone()
+        return OpenRollout(Run(*row[:-1]), row[-1]) if row else None
+
     def last_rollout(self) -> Run | None:
         """The newest `migrate` that began with a shard."""
         return self._one("last_rollout")
@@ -256,6 +286,11 @@ class Ledger:
         """The shards that runs after `run` have moved, each with the first of those runs."""
         rows = self._connection.execute(_queries["moved_since"], {"shard_set": self._shard_set, "run": run})
         return {row[0]: row[1] for row in rows}
+
+    def ways_up(self, shards: Sequence[str]) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+        """Each step up of these shards, by rollouts, from what to what; the newest first."""
+        rows = self._connection.execute(_queries["ways_up"], {"shard_set": self._shard_set, "shards": list(shards)})
+        return [(row[0], tuple(row[1]), tuple(row[2])) for row in rows]
 
     def is_held(self, lock: int) -> bool:
         """Whether somebody holds that advisory lock of the control database."""

@@ -20,7 +20,7 @@ from shardwright.pg.tables import TableName
 from shardwright.runs.kinds import StepContext
 from shardwright.transfer import fence
 from shardwright.transfer.scope import MovedTable, Scope
-from shardwright.transfer.sessions import short_lock
+from shardwright.transfer.sessions import Sessions, short_lock
 from shardwright.transfer.triggers import (
     ROW_EVENTS,
     Guard,
@@ -126,6 +126,21 @@ def forget(connection: psycopg.Connection[Any], move: int) -> None:
         row = connection.execute(_queries["is_unused"]).fetchone()
         if row and row[0]:
             connection.execute(_queries["drop_schema"])
+
+
+def take_away(
+    connection: psycopg.Connection[Any], sessions: Sessions, context: StepContext, patience: timedelta
+) -> None:
+    """Nothing of the transfer is left on the shard, and nobody else at work for it; as it was where it is not known.
+
+    To be called under the shard's lock. Raises Stopped, Superseded.
+    """
+    if not has_schema(connection):
+        return
+    if is_registered(connection, context.run):
+        sessions.take_over()
+    remove(connection, context.run, context, patience)
+    forget(connection, context.run)
 
 
 def has_schema(connection: psycopg.Connection[Any]) -> bool:

@@ -86,6 +86,11 @@ class Tenant:
     green: str
     at_green: bool
 
+    @property
+    def shard(self) -> str:
+        """Where its writes go."""
+        return self.green if self.at_green else self.blue
+
 
 def register(connection: psycopg.Connection[Any], watch: Watch, *, side: str, is_open: bool, runner: int) -> None:
     """The shard knows of the change, and has its queues and functions; as they are where it had them already.
@@ -147,16 +152,19 @@ def add_tenants(
     for start in range(0, len(everyone), AT_ONCE):
         some = everyone[start : start + AT_ONCE]
         with connection.transaction():
-            known = set(connection.execute(sql.SQL("SELECT tenant, blue, green FROM {}").format(tenants_of(number))))
-            new = [each for each in some if (each.tenant, each.blue, each.green) not in known]
-            for each in new:
-                if each.tenant != EVERYBODY:
-                    flag = fence.of_tenant(number, each.tenant)
-                    fence.make(connection, flag, is_open=each.at_green != is_blue)
-                values = sql.SQL(", ").join(map(sql.Literal, (each.tenant, each.blue, each.green, each.at_green)))
-                connection.execute(sql.SQL("INSERT INTO {} VALUES ({})").format(tenants_of(number), values))
-                for statement in note(each) if note else ():
-                    connection.execute(statement)
+            query = sql.SQL("SELECT tenant, blue, green FROM {} WHERE tenant = ANY (%s)").format(tenants_of(number))
+            known = set(connection.execute(query, [[each.tenant for each in some]]))
+            for each in some:
+                if (each.tenant, each.blue, each.green) not in known:
+                    addition = [*_addition(number, each, is_blue=is_blue), *(note(each) if note else ())]
+                    connection.execute(sql.SQL("; ").join(addition))
+
+
+def _addition(number: int, tenant: Tenant, *, is_blue: bool) -> Iterator[sql.Composed]:
+    if tenant.tenant != EVERYBODY:
+        yield fence.making(fence.of_tenant(number, tenant.tenant), is_open=tenant.at_green != is_blue)
+    values = (tenant.tenant, tenant.blue, tenant.green, tenant.at_green)
+    yield sql.SQL("INSERT INTO {} VALUES ({})").format(tenants_of(number), sql.SQL(", ").join(map(sql.Literal, values)))
 
 
 def note_all(table: MovedTable) -> sql.Composed:

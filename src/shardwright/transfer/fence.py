@@ -86,9 +86,13 @@ class Holder:
 
 
 def make(connection: psycopg.Connection[Any], fence: Fence, *, is_open: bool) -> None:
-    """The shard has the flag. It has no value for writers until it is set once."""
-    connection.execute(sql.SQL("CREATE SEQUENCE {}").format(fence.flag))
-    connection.execute(_set(fence, OPEN if is_open else CLOSED))
+    """The shard has the flag."""
+    connection.execute(making(fence, is_open=is_open))
+
+
+def making(fence: Fence, *, is_open: bool) -> sql.Composed:
+    """The statements that make the flag. It has no value for writers until it is set once."""
+    return sql.SQL("CREATE SEQUENCE {}; {}").format(fence.flag, _set(fence, OPEN if is_open else CLOSED))
 
 
 def shuts_out(fence: Fence) -> sql.Composable:

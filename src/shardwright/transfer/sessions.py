@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import psycopg
 from psycopg import sql
@@ -20,8 +20,8 @@ from shardwright.shard import Shard
 
 MARK = "shardwright.mover"  # the setting by which triggers know the mover's own writes
 _queries = load(__package__, "sessions.sql")
-# Text means the same on both sides; plans go by indexes, since the tables of ours have no statistics.
-_SETTINGS = {
+# Both sides spell values alike, and read them alike.
+SPELLING: Final = {
     "DateStyle": "ISO, MDY",
     "IntervalStyle": "postgres",
     "TimeZone": "UTC",
@@ -29,6 +29,10 @@ _SETTINGS = {
     "bytea_output": "hex",
     "lc_monetary": "C",
     "client_encoding": "UTF8",
+}
+# Plans go by indexes, since the tables of ours have no statistics.
+_SETTINGS: Final = {
+    **SPELLING,
     "jit": "off",
     "random_page_cost": "1.1",
     "statement_timeout": "0",

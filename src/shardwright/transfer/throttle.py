@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import psycopg
 from psycopg import sql
 
+from shardwright.config import MovesSection
+from shardwright.errors import ControlUnavailable
 from shardwright.pg.queries import load
 from shardwright.runs.kinds import StepContext
 
@@ -34,6 +37,15 @@ class Limits:
         """The same with these values in their place; what is no limit is left out."""
         known = {each.name for each in fields(self)}
         return type(self)(**{**vars(self), **{name: value for name, value in values.items() if name in known}})
+
+
+def limits_now(usual: MovesSection, said: Callable[[], Mapping[str, Any]]) -> Limits:
+    """Those of the configuration, with what `said` gives in their place; it may raise ControlUnavailable."""
+    lag = usual.lag.total_seconds() if usual.lag else None
+    limits = Limits(usual.bytes_per_second, usual.active, lag, usual.probe)
+    with suppress(ControlUnavailable):
+        return limits.changed(said())
+    return limits
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from pair import as_role
+from shardwright import errors
+from shardwright.bluegreen.preflight.grants import grants
+from shardwright.bluegreen.shard_sets.drop import drop
 from shardwright.bluegreen.status import ChangeStatus
+from shardwright.pg import databases
 from two_sets import Sets
 
 PAGE = Path(__file__).parents[3] / "docs" / "howto" / "operations.md"
@@ -94,6 +100,47 @@ def test_each_documented_grant_is_needed(granted: Sets) -> None:
             assert granted.project.fleet().plan_bluegreen().errors, each
             granted.sql(shard, each)
     assert granted.project.fleet().plan_bluegreen().errors == ()
+
+
+def test_grants_that_nothing_gives_on_green(sets: Sets) -> None:
+    """What a role may do on blue: with a table that only green has, what it may with every one. Told for each green
+    shard; before they are made, by what revisions give."""
+    app = sets.carrier()
+    sets.role = None
+    assert sets.find(grants) == []
+    sets.blue(f"GRANT SELECT, INSERT ON orgs, users, tasks, comments, plans TO {app}")
+    sets.blue(f"GRANT UPDATE ON tasks TO {app}; GRANT USAGE ON SEQUENCE tasks_id_seq TO {app}")
+    sets.sql("green_1", "CREATE TABLE badges (id int PRIMARY KEY, org_id bigint NOT NULL REFERENCES orgs)")
+    first, second = sets.mended(grants)
+    assert first.fact.startswith(f"green_0: role {app} may not INSERT, SELECT, UPDATE, USAGE on ")
+    assert first.cure.startswith(f'GRANT USAGE ON SEQUENCE "public"."tasks_id_seq" TO "{app}"; ')
+    assert '"badges"' in second.cure
+    assert '"badges"' not in first.cure
+    sets.drop("green_0", "green_1")
+    finding = sets.one(grants)
+    assert (finding.severity, finding.shard) == ("warning", None)
+    assert finding.fact.startswith(f"green, once its shards are made: role {app} may not ")
+
+
+def test_the_rights_at_the_end(sets: Sets) -> None:
+    """Whoever owns a blue database makes it read-only and drops it; sessions of others are ended with
+    pg_signal_backend, and told without it."""
+    other, carrier = sets.carrier(), sets.carrier()
+    fleet = sets.project.fleet().resolved
+    shard, name = fleet.shards[0], "test"
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        databases.make_read_only(shard.url, application_name=name)
+    with psycopg.connect(sets.urls["control"], autocommit=True) as control:
+        control.execute("DELETE FROM shardwright.placement")
+        with pytest.raises(errors.NotDropped, match="must be owner of database"):
+            drop(shard, control, "main", folder=None, without_archive=True)
+        sets.sql("postgres", f"ALTER DATABASE {sets.database('blue_0')} OWNER TO {carrier}")
+        with psycopg.connect(as_role(sets.urls["blue_0"], other)):
+            (left,) = databases.make_read_only(shard.url, application_name=name)
+            assert f"({other}" in left
+            sets.sql("postgres", f"GRANT pg_signal_backend TO {carrier}")
+            assert databases.make_read_only(shard.url, application_name=name) == []
+        assert drop(shard, control, "main", folder=None, without_archive=True)
 
 
 def _taken(statement: str, owner: str) -> str:

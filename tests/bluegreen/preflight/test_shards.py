@@ -20,11 +20,18 @@ from shardwright.bluegreen.preflight.rows_of_nobody import rows_of_nobody
 from shardwright.bluegreen.preflight.same_database import same_database
 from shardwright.bluegreen.preflight.tables import tables
 from shardwright.dsn import DatabaseUrl
+from shardwright.move.preflight import pooler as poolers
+from shardwright.move.preflight import server_version as versions
+from shardwright.move.preflight.encoding import encoding
 from shardwright.move.preflight.foreign_partitions import foreign_partitions
 from shardwright.move.preflight.inheritance import inheritance
 from shardwright.move.preflight.large_objects import large_objects
 from shardwright.move.preflight.locale import locale
 from shardwright.move.preflight.long_transactions import long_transactions
+from shardwright.move.preflight.pooler import pooler
+from shardwright.move.preflight.prepared_transactions import prepared_transactions
+from shardwright.move.preflight.row_security import row_security
+from shardwright.move.preflight.server_version import server_version
 from shardwright.move.preflight.unlogged import unlogged
 from shardwright.move.preflight.writable import writable
 from two_sets import Sets
@@ -91,6 +98,29 @@ def test_what_tables_are_made_of(sets: Sets) -> None:
     sets.all("ALTER TABLE users ADD COLUMN picture oid")
     finding = sets.one(large_objects)
     assert (finding.allow, finding.shard) == ("large-objects", None)
+
+
+def test_servers_that_do_not_fit(sets: Sets, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too old, of another encoding, behind a pooler: checks of moves that look at every shard of both sets."""
+    with monkeypatch.context() as old:
+        old.setattr(versions, "OLDEST_SERVER", 990000)
+        assert [each.shard for each in sets.find(server_version)] == ["blue_0", "blue_1", "green_0", "green_1"]
+    sets.drop("green_1")
+    sets.sql("postgres", f"CREATE DATABASE {sets.database('green_1')} TEMPLATE template0 ENCODING LATIN1 LOCALE 'C'")
+    assert sets.one(encoding).fact == "blue_0 is encoded in UTF8, green_1 is encoded in LATIN1"
+    with sets.ground() as ground, monkeypatch.context() as pooled:
+        pooled.setattr(poolers, "_is_one_session", lambda side: side.name != "green_0")
+        assert [each.shard for each in pooler.find(ground)] == ["green_0"]
+
+
+def test_rows_that_are_hidden_or_held(sets: Sets) -> None:
+    """By row security from the role that carries the change, by a transaction that somebody has prepared."""
+    sets.sql("green_0", "BEGIN; DELETE FROM plans; PREPARE TRANSACTION 'forgotten'")
+    assert [each.shard for each in sets.mended(prepared_transactions)] == ["green_0"]
+    role = sets.carrier()
+    sets.sql("blue_1", "ALTER TABLE tasks ENABLE ROW LEVEL SECURITY")
+    (hidden,) = sets.mended(row_security)
+    assert hidden.fact == f"role {role} is subject to row security on tasks of blue_1"
 
 
 def test_a_long_transaction(sets: Sets, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from shardwright.bluegreen.preflight.collisions import collisions
 from shardwright.bluegreen.preflight.connection_room import connection_room
 from shardwright.bluegreen.preflight.directory import directory
 from shardwright.bluegreen.preflight.disk import disk
+from shardwright.bluegreen.preflight.grants import grants
 from shardwright.bluegreen.preflight.green_creation import green_creation
 from shardwright.bluegreen.preflight.green_empty import green_empty
 from shardwright.bluegreen.preflight.green_fit import green_fit
@@ -76,6 +77,7 @@ CHECKS: Final[tuple[Check[Ground], ...]] = (
     disk,
     green_creation,
     green_revision,
+    grants,
     shapes,
     keys,
     sequences,

@@ -12,9 +12,9 @@ from typing import Final
 import psycopg
 from psycopg import sql
 
-from shardwright.bluegreen.images import Image
 from shardwright.bluegreen.preflight.ground import GreenSide, Ground
-from shardwright.bluegreen.trial import trial
+from shardwright.bluegreen.shapes.images import Image
+from shardwright.bluegreen.shapes.trial import trial
 from shardwright.move.preflight.collisions import Constraint, constraints, is_within_tenant
 from shardwright.move.preflight.declare import check
 from shardwright.move.preflight.finding import Finding

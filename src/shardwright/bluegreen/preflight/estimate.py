@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shardwright.bluegreen.loads import Load
 from shardwright.bluegreen.preflight.ground import Ground
+from shardwright.bluegreen.shard_sets.loads import Load
 from shardwright.move.preflight.estimate import seconds_for, write_gap
 
 

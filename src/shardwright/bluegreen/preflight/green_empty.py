@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
-from shardwright.bluegreen.emptiness import filled
 from shardwright.bluegreen.preflight.ground import Ground
+from shardwright.bluegreen.shard_sets.emptiness import filled
 from shardwright.move.preflight.declare import check
 from shardwright.move.preflight.finding import Finding
 from shardwright.move.preflight.said import listed, script

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shardwright import errors
-from shardwright.bluegreen.create import require_fit
 from shardwright.bluegreen.preflight.blue_alike import odd_ones
 from shardwright.bluegreen.preflight.ground import Ground
+from shardwright.bluegreen.shard_sets.create import require_fit
 from shardwright.move.preflight.declare import check
 from shardwright.move.preflight.finding import Finding
 from shardwright.move.preflight.said import quoted

@@ -11,11 +11,11 @@ from typing import TypeVar
 import psycopg
 
 from shardwright import errors
-from shardwright.bluegreen.check import Shown, show
-from shardwright.bluegreen.create import bring_to, missing
-from shardwright.bluegreen.emptiness import empty, filled
-from shardwright.bluegreen.loads import Load, read_loads
-from shardwright.bluegreen.placement import assign
+from shardwright.bluegreen.shapes.check import Shown, show
+from shardwright.bluegreen.shard_sets.create import bring_to, missing
+from shardwright.bluegreen.shard_sets.emptiness import empty, filled
+from shardwright.bluegreen.shard_sets.loads import Load, read_loads
+from shardwright.bluegreen.shard_sets.placement import assign
 from shardwright.catalog.ask import ask_each
 from shardwright.catalog.tenants import require_tenants
 from shardwright.config import BlueGreenSection, FleetConfig, TenantsSection

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from shardwright import errors
 from shardwright.bluegreen.preflight.ground import Ground
-from shardwright.bluegreen.sequences import check_sequences, numbers_from
+from shardwright.bluegreen.shard_sets.sequences import check_sequences, numbers_from
 from shardwright.move.preflight.declare import check
 from shardwright.move.preflight.finding import Finding
 from shardwright.shard import Shard

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from shardwright.bluegreen.check import check_shapes
 from shardwright.bluegreen.preflight.ground import Ground
-from shardwright.bluegreen.shape_checks import LOSSY, ONE_WAY
+from shardwright.bluegreen.shapes.check import check_shapes
+from shardwright.bluegreen.shapes.shape_checks import LOSSY, ONE_WAY
 from shardwright.move.preflight.declare import check
 from shardwright.move.preflight.finding import Finding
 from shardwright.move.preflight.said import listed

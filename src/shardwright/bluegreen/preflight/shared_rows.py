@@ -8,8 +8,8 @@ from typing import Final, TypeAlias
 
 from psycopg import sql
 
-from shardwright.bluegreen.images import Image
 from shardwright.bluegreen.preflight.ground import GreenSide, Ground
+from shardwright.bluegreen.shapes.images import Image
 from shardwright.move.preflight.declare import check
 from shardwright.move.preflight.finding import Finding
 from shardwright.move.preflight.said import counted, listed

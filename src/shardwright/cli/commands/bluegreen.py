@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -178,25 +177,15 @@ def _shares(text: str | None) -> list[float]:
 
 
 def _tell_switch(screen: Screen, fleet: Fleet, orders: Sequence[dict[str, Any]], *, home: bool) -> int:
-    found = fleet.bluegreen_status()
-    left = {each.tenant: each for each in found.tenants if each.at_green == home}
-    waves = []
-    for order in orders:
-        for tenant in order.get("tenants", ()):
-            fleet.bluegreen_tenant(tenant)
-        if "tenants" in order:
-            wave = [tenant for tenant in order["tenants"] if tenant in left]
-        elif "share" in order:
-            wave = list(left)[: max(1, math.ceil(len(found.tenants) * order["share"]))]
-        else:
-            wave = list(left)
-        waves.append([left.pop(tenant) for tenant in wave])
-    shown = [[{"tenant": each.tenant, "to": each.blue if home else each.green} for each in wave] for wave in waves]
-    screen.document({"dry_run": True, "run": found.run.id, "waves": shown})
-    for number, wave_shown in enumerate(shown, start=1):
-        few = ", ".join(f"{identifier(each['tenant'])} → {each['to']}" for each in wave_shown[:FEW])
-        more = f" and {len(wave_shown) - FEW} more" if len(wave_shown) > FEW else ""
-        screen.line(f"order {number}: would switch {counted(len(wave_shown), 'tenant')}: {few}{more}", important=True)
+    waves = [
+        [{"tenant": each.tenant, "to": each.blue if home else each.green} for each in wave]
+        for wave in fleet.plan_bluegreen_switches(orders, home=home)
+    ]
+    screen.document({"dry_run": True, "run": fleet.bluegreen_status().run.id, "waves": waves})
+    for number, wave in enumerate(waves, start=1):
+        few = ", ".join(f"{identifier(each['tenant'])} → {each['to']}" for each in wave[:FEW])
+        more = f" and {len(wave) - FEW} more" if len(wave) > FEW else ""
+        screen.line(f"order {number}: would switch {counted(len(wave), 'tenant')}: {few}{more}", important=True)
     return 0
 
 
@@ -208,7 +197,7 @@ def undo(screen: Screen) -> int:
     if screen.dry_run:
         return _show(screen, found)
     screen.confirm(
-        f"undoing blue-green change {found.run.id}: {counted(found.at_green, 'tenant')} of {len(found.tenants)} "
+        f"undoing blue-green change {found.run.id}: {counted(found.at_green, 'tenant')} of {found.tenants} "
         f"switched back to {', '.join(found.run.plan['blue'])}, the rows on green deleted"
     )
     return _act(screen, lambda stop, tell: fleet.undo_bluegreen(stop=stop, tell=tell))

@@ -53,6 +53,7 @@ class Bell:
         self._config, self._control, self._receivers, self._damping = config, control, receivers, damping
         self._say = say
         self._local = LocalMemory()
+        self._owes: dict[type[Memory], bool] = {}
         self._is_due, self._is_over = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._deliver_on, name="alerts", daemon=True)
 
@@ -104,7 +105,8 @@ class Bell:
         return failures
 
     def _deliver(self, memory: Memory) -> list[str]:
-        due = memory.claim([receiver.name for receiver in self._receivers])
+        names = [receiver.name for receiver in self._receivers]
+        due = memory.claim(names)
         failures = []
         for receiver in self._receivers:
             lines = [line for line in due if line.is_due(receiver.name)]
@@ -115,17 +117,19 @@ class Bell:
             except NotTold as error:
                 failures.append(str(error))
                 memory.failed(lines)
+        self._owes[type(memory)] = memory.owes(names)
         return failures
 
     def _deliver_on(self) -> None:
         said: list[str] = []
         while not self._is_over.is_set():
             failures = self.deliver()
+            owes = any(self._owes.values())
             for failure in failures:
                 if failure not in said:
                     self._say(f"alerts wait: {failure}")
-            said = failures
-            self._is_due.wait(_REST if failures else None)
+            said = [*said, *failures] if owes else []
+            self._is_due.wait(_REST if owes else None)
             self._is_due.clear()
 
     @contextmanager

@@ -48,6 +48,9 @@ class Memory(Protocol):
     def claim(self, receivers: Collection[str]) -> list[Line]:
         """Those of which one of the receivers has still to hear, for nobody else for a while."""
 
+    def owes(self, receivers: Collection[str]) -> bool:
+        """Whether one of the receivers has still to hear of anything, now or after a rest."""
+
     def heard(self, lines: Collection[Line], receiver: str) -> None:
         """The receiver has heard of these as they stand in `lines`."""
 
@@ -114,6 +117,11 @@ class LocalMemory:
                 self._tries[line.id] = self._tries.get(line.id, 0) + 1
                 self._next_try[line.id] = now + LEASE
             return [Line(line.id, line.alert, dict(line.told)) for line in claimed]
+
+    def owes(self, receivers: Collection[str]) -> bool:
+        """As `Memory` says."""
+        with self._alone:
+            return any(line.is_due(receiver) for line in self._lines.values() for receiver in receivers)
 
     def heard(self, lines: Collection[Line], receiver: str) -> None:
         """As `Memory` says."""

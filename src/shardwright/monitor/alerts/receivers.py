@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import subprocess
 import urllib.error
 import urllib.request
@@ -16,6 +17,7 @@ from shardwright.config import Config
 from shardwright.dsn import redact
 from shardwright.monitor.alerts.alert import Alert
 
+_logger = logging.getLogger("shardwright.alerts")
 _PATIENCE = 10.0  # seconds, for one answer of a webhook
 _COMMAND_PATIENCE = 60.0
 _SHOWN = 20  # alerts in one message for people; the rest is counted
@@ -125,7 +127,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Log:
-    """Says each alert in a line."""
+    """Says each alert in a line, and logs it with its facts."""
 
     say: Callable[[Alert], None]
     name: str = "log"
@@ -133,6 +135,8 @@ class Log:
     def tell(self, alerts: Sequence[Alert]) -> None:
         """As `Receiver` says; nothing can go wrong."""
         for alert in alerts:
+            facts = {name: value for name, value in alert.as_dict().items() if value is not None}
+            _logger.log(logging.WARNING if alert.is_firing else logging.INFO, "alert", extra=facts)
             self.say(alert)
 
 

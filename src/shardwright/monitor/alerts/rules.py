@@ -11,6 +11,7 @@ from itertools import groupby
 from shardwright.config import Config, Rule, format_duration
 from shardwright.dsn import redact
 from shardwright.monitor.alerts.alert import Alert, Severity
+from shardwright.monitor.check import NO_SCHEMAS
 from shardwright.monitor.picture import OpenRun, Picture
 from shardwright.monitor.vitals import Vitals
 from shardwright.pg.fingerprint import Difference
@@ -151,10 +152,9 @@ def _skew(picture: Picture, config: Config) -> Iterator[Found | Unsure]:
 def _drift(picture: Picture, config: Config) -> Iterator[Found | Unsure]:
     """The last full check found a shard whose schema is another than the others' at the same revision."""
     del config
-    if picture.checked is None:
+    if not _has_looked(picture, "schema"):
         yield Unsure()
-        return
-    schemas = picture.checked.schemas
+    schemas = picture.checked.schemas if picture.checked else NO_SCHEMAS
     for drift in schemas.drifts:
         what = _few([f"{each.kind} {each.name}" for each in _holders(drift.objects)])
         for shard in drift.odd.shards:
@@ -172,11 +172,16 @@ def _holders(objects: Iterable[Difference]) -> list[Difference]:
 def _exhaustion(picture: Picture, config: Config) -> Iterator[Found | Unsure]:
     """The last full check found a sequence or an id that is about to run out (`[monitor] exhaustion`)."""
     del config
-    if picture.checked is None:
+    if not _has_looked(picture, "exhaustion") or (picture.checked and picture.checked.unread):
         yield Unsure()
-        return
-    for each in picture.checked.exhaustion:
+    for each in picture.checked.exhaustion if picture.checked else ():
         yield Found(f"{each.shard} {each.name}", f"{each.shard}: {each.fact}", each.cure)
+
+
+def _has_looked(picture: Picture, part: str) -> bool:
+    """Whether the last full check looked at that part, and could."""
+    checked = picture.checked
+    return checked is not None and part in checked.parts and part not in {each.part for each in checked.not_done}
 
 
 # --- tenants ----------------------------------------------------------------------------------
@@ -267,9 +272,9 @@ def _write_gap(picture: Picture, config: Config) -> Iterator[Found | Unsure]:
             fact = f"tenant {move.move.tenant!r} could not write for {gap:.0f} ms at its switch, {told}"
             yield Found(f"run {move.run.id}", fact, f"shardwright runs show {move.run.id}", is_certain=True)
     if picture.change is not None:
-        over = [gap for gap in picture.change.write_gaps if gap > allowed]
-        if over:
-            fact = f"{len(over)} tenants could not write for up to {max(over):.0f} ms at their switch, {told}"
+        longest = picture.change.proofs.longest
+        if longest is not None and longest > allowed:
+            fact = f"a tenant could not write for {longest:.0f} ms at its switch, {told}"
             yield Found(f"run {picture.change.run.id}", fact, "shardwright bluegreen status", is_certain=True)
 
 

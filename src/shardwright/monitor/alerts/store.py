@@ -43,6 +43,12 @@ class AlertStore:
         rows = self._connection.execute(_queries["claim"], values).fetchall()
         return sorted((Line(row[0], Alert(*row[2:]), row[1]) for row in rows), key=lambda line: line.id)
 
+    def owes(self, receivers: Collection[str]) -> bool:
+        """As `Memory` says."""
+        values = {"shard_set": self._shard_set, "receivers": list(receivers)}
+        row = self._connection.execute(_queries["owed"], values).fetchone()
+        return bool(row and row[0])
+
     def heard(self, lines: Collection[Line], receiver: str) -> None:
         """As `Memory` says."""
         for status in ("firing", "resolved"):

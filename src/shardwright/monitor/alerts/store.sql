@@ -39,6 +39,16 @@ WHERE claimed.id = due.id
 RETURNING claimed.id, claimed.told, claimed.rule, claimed.subject, claimed.severity, claimed.fact, claimed.cure,
           claimed.since, claimed.resolved_at
 
+-- name: owed
+SELECT EXISTS (
+    SELECT
+    FROM shardwright.alert
+    WHERE shard_set = %(shard_set)s
+      AND (resolved_at IS NULL OR resolved_at > clock_timestamp() - interval '1 day')
+      AND EXISTS (SELECT FROM unnest(%(receivers)s::text[]) AS receiver
+                  WHERE told ->> receiver IS DISTINCT FROM
+                        CASE WHEN resolved_at IS NULL THEN 'firing' ELSE 'resolved' END))
+
 -- name: told
 UPDATE shardwright.alert
 SET told = told || %(told)s::jsonb, tries = 0, next_try_at = clock_timestamp()

@@ -1,0 +1,1 @@
+"""Green databases are made, tenants spread over them, sequences kept apart; blue ones archived and dropped."""
