@@ -9,12 +9,20 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from shardwright.catalog.comparison import Comparison, Difference, Kind
+from shardwright.config import parse_column
 from shardwright.migration.drift import Drift, SchemaGroup, Schemas
 from shardwright.monitor.alerts.alert import Alert
+from shardwright.monitor.check import FleetCheck
+from shardwright.monitor.exhaustion import Exhaustion
+from shardwright.monitor.leftovers import Leftover
 from shardwright.monitor.picture import Picture
+from shardwright.monitor.progress import Example
+from shardwright.monitor.references import ReferenceCheck
 from shardwright.monitor.skew import Skew
 from shardwright.monitor.uneven import Uneven
 from shardwright.monitor.vitals import LongTransaction, Vitals
+from shardwright.move.verify import Odd, Verification
 from shardwright.pg.faults import Fault
 from shardwright.pg.fingerprint import Fingerprint, SchemaObject, differences
 
@@ -104,6 +112,28 @@ def schema(**definitions: str) -> Fingerprint:
         known[kind, f"public.{name}"] = definition
     objects = tuple(SchemaObject(*key, definition) for key, definition in sorted(known.items()) if definition)
     return Fingerprint(hashlib.sha256(repr(objects).encode()).hexdigest(), objects)
+
+
+def unlike(shards: int = 12) -> FleetCheck:
+    """What a check finds where much is not as it should be."""
+    twice = Kind(1, (Difference("acme", "shard_0", ("shard_0", "shard_4")),))
+    orphans = Odd("shard_2", "12 rows of comments belong to no tenant that lives here", "shardwright tables")
+    plans = ReferenceCheck(
+        parse_column("invoices.plan_code"), parse_column("billing.plans.code"), rows=812_000, dangling=3,
+        examples=(Example("shard_1", "gold-2019", "4711"),),
+    )  # fmt: skip
+    sequence = Exhaustion(
+        "shard_6", "sequence", "public.tasks_id_seq", 0.91, 193_273_528, 2**31 - 1,
+        "public.tasks_id_seq has given out 91 % of its numbers", "ALTER TABLE public.tasks ALTER id TYPE bigint",
+    )  # fmt: skip
+    triggers = Leftover("shard_8", "transfer", "12", "triggers of move 12, which is over", "shardwright check", 12)
+    return FleetCheck(
+        schemas=drifted(shards),
+        verification=Verification(Comparison(agreeing=5034, moving=2, twice=twice), (), (orphans,)),
+        references=(plans,),
+        exhaustion=(sequence,),
+        leftovers=(triggers,),
+    )
 
 
 def drifted(shards: int = 12) -> Schemas:

@@ -26,7 +26,7 @@ class Show:
     def __init__(self, *pictures: Picture, checked: Any = None) -> None:
         self._first = pictures
         self._queue: queue.SimpleQueue[Picture] = queue.SimpleQueue()
-        self._is_over = False
+        self._is_over, self._is_checked = False, checked is not None
         habits = Habits(timedelta(milliseconds=1), timedelta(days=1))
         self.watch = Watch(self._take, lambda: checked, habits)
 
@@ -36,6 +36,8 @@ class Show:
         with self.watch:
             for each in self._first:
                 self.put_up(each)
+            while self._is_checked and (self.watch.newest is None or self.watch.newest.checked is None):
+                self.put_up(self._first[-1])
             try:
                 yield self.watch
             finally:

@@ -11,6 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from shardwright.fleet import Fleet
+from shardwright.monitor.check import FleetCheck
 from shardwright.monitor.picture import Picture
 from shardwright.pg.faults import Fault
 from web import fleets
@@ -273,3 +274,23 @@ def test_no_page_shows_a_password(clients: Clients, works: Works) -> None:
     client = clients.open(fleets.picture(unwell={0: fleets.down(0, fault=secret)}))
     for path in ("/", "/shards/shard_0", "/?view=table", "/api/picture", "/api/shards/shard_0", "/health/shards"):
         assert "hunter2" not in client.get(path).text
+
+
+def test_a_check_is_read_object_by_object(onlookers: Clients) -> None:
+    """What drifted, line by line; tenants on two shards, references to nothing, what runs out, what is left over."""
+    client = onlookers.open(fleets.picture(), checked=fleets.unlike())
+    page = text_of(client, "/check")
+    assert re.search(r"public.tasks_by_due</b> <span class=\"how\">is missing here", page)
+    assert re.search(r"public.tasks_note</b> <span class=\"how\">is only here", page)
+    lines = re.findall(r'<span class="(here|elsewhere|same)"><span class="sign">.</span>(.*?)\n', page)
+    assert ("here", "  NEW.changed_at := clock_timestamp();") in lines
+    assert ("elsewhere", "  NEW.changed_at := now();") in lines
+    assert ("same", "  RETURN NEW;") in lines
+    for part in ("on two shards", "acme", "belong to no tenant", "gold-2019", "tasks_id_seq", "move 12"):
+        assert part in page, part
+
+
+def test_a_check_that_found_nothing_says_so(onlookers: Clients) -> None:
+    """In a sentence."""
+    client = onlookers.open(fleets.picture(), checked=FleetCheck())
+    assert "Everything is as it should be" in text_of(client, "/check")

@@ -152,7 +152,18 @@ class Works:
             changes = Changes(control, self.fleet.shard_set)
             changes.write_phase(run, runner, "in_step")
             for number, (blue, there) in enumerate(lanes):
-                changes.note_lane(run, Lane(blue, there, False, 3 * number, 0.2 * number, number, 0.1, 120_000))
+                changes.note_lane(
+                    run,
+                    Lane(
+                        blue,
+                        there,
+                        keys=3 * number,
+                        lag_seconds=0.2 * number,
+                        back_keys=number,
+                        back_lag_seconds=0.1,
+                        rows=9,
+                    ),
+                )
             for number in range(switched):
                 changes.note_switch(
                     run, f"org-{number}",

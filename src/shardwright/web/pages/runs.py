@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from statistics import median
 from typing import Any
 
 from starlette.requests import Request
@@ -78,7 +77,7 @@ def run(site: Site, request: Request, *, status: int = 200, failure: errors.Shar
     if subject is not None:
         values |= _durable_told(site, subject)
     else:
-        values |= {"actions": [], "events": [], "plots": [], "eta": None, "workers": 0, "taken": None}
+        values |= {"actions": [], "events": [], "plots": [], "eta": None, "workers": 0}
     return site.render(request, "run.html", section="/runs", status=status, **values)
 
 
@@ -112,29 +111,12 @@ def subject_of(site: Site, run: Run) -> Subject | None:
 def _durable_told(site: Site, subject: Subject) -> dict[str, Any]:
     number = subject.run.id
     course = site.fleet.course(number)
-    change = subject.change
     return {
         "actions": actions(subject),
         "events": list(reversed(site.fleet.recent_events(number))),
-        "plots": [*plots_of(course, subject.steps), *(_lags_of(site, subject.run) if change else ())],
+        "plots": [*plots_of(course, subject.steps), *(_lags_of(site, subject.run) if subject.change else ())],
         "eta": site.fleet.eta(number) if subject.run.state == "running" else None,
         "workers": sum(worker.silent < SILENT for worker in site.fleet.workers()),
-        "taken": _change_told(change) if change else None,
-    }
-
-
-def _change_told(change: Any) -> dict[str, Any]:
-    gaps = change.write_gaps
-    tenants: Counter[tuple[str, str]] = Counter((each.blue, each.green) for each in change.tenants)
-    there = Counter((each.blue, each.green) for each in change.tenants if each.at_green)
-    return {
-        "gap_median": median(gaps) if gaps else None,
-        "gap_most": gaps[-1] if gaps else None,
-        "lanes": [(lane, tenants[lane.blue, lane.green], there[lane.blue, lane.green]) for lane in change.lanes],
-        "slowest": sorted(
-            (each for each in change.tenants if each.write_gap and each.write_gap["gap_ms"]),
-            key=lambda each: -each.write_gap["gap_ms"],
-        )[:10],
     }
 
 
