@@ -20,10 +20,11 @@ from shardwright.config import FleetConfig
 from shardwright.fleet import Fleet
 from shardwright.move import steps as moving
 from shardwright.move.store import Moves
+from shardwright.pg import locks
 from shardwright.runs.board import Board, Places
 from shardwright.runs.kinds import Kind, Progress
 from shardwright.runs.results import ShardResult, Status
-from shardwright.runs.store import Ledger
+from shardwright.runs.store import Ledger, set_lock
 from web.fleets import BEFORE, HEAD
 
 _ROOM = Places(at_once=100, per_host=100)
@@ -81,6 +82,13 @@ class Works:
             if not under_way:
                 ledger.end(run, exit_code=1 if failed else 0, note=None, interrupted=False)
         return run
+
+    @contextmanager
+    def rolling_out(self) -> Iterator[None]:
+        """Somebody holds the set's lock, as a process does that rolls out."""
+        with self.control() as control:
+            control.execute("SELECT pg_advisory_lock(%s, %s)", [locks.CLASS, set_lock(self.fleet.shard_set)])
+            yield
 
     def durable(self, kind: Kind, plan: Mapping[str, Any] | None = None, *, target: str | None = None) -> int:
         """A run of that kind in the queue."""
