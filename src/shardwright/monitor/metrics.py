@@ -123,7 +123,7 @@ def _moves(picture: Picture) -> Iterator[Sample]:
 
 def _write_gap(picture: Picture) -> Iterator[Sample]:
     told = [(move.move.write_gap or {}).get("gap_ms") for move in picture.moves]
-    gaps = [gap for gap in (*told, picture.change and picture.change.proofs.longest) if gap is not None]
+    gaps = [gap for gap in (*told, picture.change.proofs.longest if picture.change else None) if gap is not None]
     if gaps:
         yield (), max(gaps) / 1000
 
