@@ -209,7 +209,7 @@ def test_a_page_open_through_a_restart_picks_up_again(browser: Browser, busy: tu
 
 
 def test_a_page_open_for_long_keeps_nothing(browser: Browser, busy: tuple[Fleet, Works]) -> None:
-    """After hundreds of pictures it has as many nodes and listeners as after the first ones."""
+    """However many pictures came, it has as many nodes and listeners as after the first ones."""
     pictures = [fleets.picture(12), fleets.troubled(12)]
     with showing(busy[0], pictures[0]) as made, reading(browser, made.url) as reader:
         page = reader.open("/")
@@ -229,7 +229,7 @@ def test_a_page_open_for_long_keeps_nothing(browser: Browser, busy: tuple[Fleet,
         made.show.put_up(pictures[1])
         made.show.put_up(pictures[0])
         nodes, listeners = after(20)
-        more_nodes, more_listeners = after(150)
+        more_nodes, more_listeners = after(60)
         assert more_nodes < nodes * 1.1 + 100
         assert more_listeners < listeners + 20
         reader.has_no_complaint()
