@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 
 from shardwright.fleet import Fleet
 from shardwright.web.guard import Hosts
-from web.conftest import Clients, act, sign_in
+from web.conftest import Clients, act, form_token, sign_in
 from web.stage import TOKEN
 from web.works import Works
 
@@ -58,7 +58,7 @@ def test_another_sites_form_changes_nothing(clients: Clients, works: Works, flee
     run = works.move("acme")
     client = sign_in(clients.open())
     headers = {"origin": origin} if origin else {}
-    answer = client.post(f"/runs/{run}/pause", data={"form": "x"}, headers=headers)
+    answer = client.post(f"/runs/{run}/pause", data={"form": form_token(client)}, headers=headers)
     assert answer.status_code == 403
     found = fleet.durable_run(run)
     assert found is not None
