@@ -40,7 +40,7 @@ def full() -> Picture:
     lane = SimpleNamespace(keys=5, lag_seconds=0.5, back_keys=None, back_lag_seconds=None, at=NOW)
     other = SimpleNamespace(keys=7, lag_seconds=0.1, back_keys=2, back_lag_seconds=0.2, at=NOW)
     change: Any = SimpleNamespace(
-        run=SimpleNamespace(id=9), lanes=(lane, other), write_gaps=[20.0], tenants=("a", "b", "c"), at_green=1
+        run=SimpleNamespace(id=9), lanes=(lane, other), proofs=SimpleNamespace(longest=20.0), tenants=3, at_green=1
     )
     move: Any = SimpleNamespace(move=SimpleNamespace(phase="switched", write_gap={"gap_ms": 31.0}, tenant="<script>"))
     return picture(

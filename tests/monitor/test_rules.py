@@ -29,7 +29,7 @@ def checked(**fields: Any) -> FleetCheck:
 
 
 def change(run: int, **fields: Any) -> Any:
-    return SimpleNamespace(run=SimpleNamespace(id=run), lanes=(), write_gaps=[], **fields)
+    return SimpleNamespace(run=SimpleNamespace(id=run), lanes=(), proofs=SimpleNamespace(longest=None), **fields)
 
 
 def test_every_rule_of_the_configuration_is_there_once() -> None:
@@ -172,7 +172,7 @@ def test_a_write_gap_over_its_budget_is_told_of_moves_and_changes() -> None:
     move = SimpleNamespace(move=SimpleNamespace(write_gap={"gap_ms": 501.0}, tenant="42"), run=SimpleNamespace(id=3))
     quick = SimpleNamespace(move=SimpleNamespace(write_gap={"gap_ms": 499.0}, tenant="43"), run=SimpleNamespace(id=4))
     of_change = change(9)
-    of_change.write_gaps = [20.0, 700.0]
+    of_change.proofs.longest = 700.0
     judgement = judge(picture(moves=(move, quick), change=of_change), config())
     assert list(judgement.found) == [("write_gap", "run 3"), ("write_gap", "run 9")]
     assert judgement.certain == set(judgement.found)

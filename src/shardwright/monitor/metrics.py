@@ -123,7 +123,7 @@ def _moves(picture: Picture) -> Iterator[Sample]:
 
 def _write_gap(picture: Picture) -> Iterator[Sample]:
     told = [(move.move.write_gap or {}).get("gap_ms") for move in picture.moves]
-    gaps = [gap for gap in [*told, *(picture.change.write_gaps if picture.change else [])] if gap is not None]
+    gaps = [gap for gap in [*told, picture.change.proofs.longest if picture.change else None] if gap is not None]
     if gaps:
         yield (), max(gaps) / 1000
 
@@ -131,7 +131,7 @@ def _write_gap(picture: Picture) -> Iterator[Sample]:
 def _change_tenants(picture: Picture) -> Iterator[Sample]:
     if picture.change is not None:
         yield ("green",), picture.change.at_green
-        yield ("blue",), len(picture.change.tenants) - picture.change.at_green
+        yield ("blue",), picture.change.tenants - picture.change.at_green
 
 
 def _change_keys(picture: Picture) -> Iterator[Sample]:
