@@ -21,7 +21,7 @@ from processes import ENVIRONMENT, server_seconds
 from shardwright.catalog.tenants import require_tenants
 from shardwright.embedded import Cluster, temporary_cluster
 from shardwright.fleet import Fleet
-from shardwright.move.operate import MoveStatus
+from shardwright.move.status import MoveStatus
 from shardwright.pg.tables import read_tables
 from shardwright.transfer.place import table_graph
 from shardwright.transfer.scope import Scope

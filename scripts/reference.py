@@ -1,5 +1,5 @@
 """Writes the generated parts of docs/reference: the command line, the configuration's keys, the errors,
-the checks before a move and before a blue-green change.
+the checks before a move and before a blue-green change, the metrics, the alerts.
 
     python scripts/reference.py            # after any change to commands, keys, errors or checks
 
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -27,6 +28,8 @@ from shardwright.bluegreen.preflight.check import CHECKS as CHECKS_OF_A_CHANGE
 from shardwright.cli import commands as _commands  # noqa: F401 registers them
 from shardwright.cli.app import app
 from shardwright.dsn import DatabaseUrl
+from shardwright.monitor.alerts.rules import RULES
+from shardwright.monitor.metrics import METRICS
 from shardwright.move.preflight.check import CHECKS
 from shardwright.move.preflight.declare import Check
 
@@ -69,6 +72,22 @@ MEANINGS = {
     "moves.active": "A move rests while more sessions than that are at work on one of its shards.",
     "moves.lag": "A move rests while a replica of one of its shards is further behind. Needs pg_monitor.",
     "moves.probe": "A SELECT of one boolean, asked on both shards every second: a move rests while it is not true.",
+    "monitor.every": "How often `serve` takes a picture of the fleet: one connection a shard, opened and closed. A "
+    "large fleet is looked at a fifth of the time at most.",
+    "monitor.check_every": "How often `serve` makes a full `check`.",
+    "monitor.uneven": "From which ratio of the most loaded shard to the least on their load is called uneven.",
+    "monitor.exhaustion": "From which share on a sequence or an id counts as about to run out.",
+    "monitor.disk": 'How much the shards of a host have room for together, as `"host:port" = "500GB"` under '
+    "`[monitor.disk]`: PostgreSQL can't tell. Their databases are counted, and nothing else that is on the disk.",
+    "monitor.traces": "Where traces of runs go (OTLP over HTTP). Without it: `OTEL_EXPORTER_OTLP_ENDPOINT`, if set.",
+    "alerts.webhook": "Where alerts are posted.",
+    "alerts.format": "What the webhook gets: our own document, or what Slack (and Mattermost) takes.",
+    "alerts.command": "A program and its arguments, started with the document on its standard input.",
+    "alerts.off": "Rules that are not looked at, by name.",
+    "alerts.hold": "How long a trouble must last before it is told, and be gone before it counts as over.",
+    "alerts.stuck": "After so long without a sign of progress a run is stuck.",
+    "alerts.connections": "The share of a server's connections from which on they are nearly used up.",
+    "alerts.lag": "From which lag on a standby is too far behind.",
     "bluegreen.revision": "The revision of the green shards; the blue ones stay where they are.",
     "bluegreen.placement": "Which green shard a tenant gets: `pairs`, the one that stands where its blue one does, of "
     "as many; `least_loaded`, the largest tenants first onto the emptiest; `modulo`, by a hash of the id.",
@@ -176,9 +195,16 @@ def _kind(field: FieldInfo) -> str:
             + (f" from {bounds['ge']}" if "ge" in bounds else "")
             + (f" to {bounds['le']}" if "le" in bounds else "")
         )
-    if get_origin(kind) is dict and get_args(kind)[1] not in (str, config.Name):
-        return "table of lists of texts"
+    if kind is float:
+        return _number(field)
+    if get_origin(kind) is dict:
+        return _TABLES.get(get_args(kind)[1], "table of lists of texts")
     return _KINDS[get_origin(kind) or kind]
+
+
+def _number(field: FieldInfo) -> str:
+    above = next((rule.gt for rule in field.metadata if hasattr(rule, "gt")), None)
+    return "number from 0 to 1" if above == 0 else f"number above {above}"
 
 
 _KINDS: dict[Any, str] = {
@@ -186,9 +212,12 @@ _KINDS: dict[Any, str] = {
     bool: "`true`, `false`",
     timedelta: "duration",
     DatabaseUrl: "URL",
-    dict: "table of texts",
+    SecretStr: "URL",
     tuple: "list of texts",
 }
+
+
+_TABLES: dict[Any, str] = {str: "table of texts", config.Name: "table of texts", config.Size: "table of sizes"}
 
 
 def _default(field: FieldInfo) -> str:
@@ -337,6 +366,24 @@ def _described(each: Check[Any]) -> str:
     return f"### {each.name}\n\n{how_bad}. {each.why}\n\n**Cure:** {each.cure}.\n"
 
 
+# --- monitoring -------------------------------------------------------------------------------
+
+
+def metric_table() -> str:
+    """Each metric with its labels and meaning."""
+    rows = [
+        f"| `{each.exposed}` | {each.kind} | {', '.join(f'`{label}`' for label in each.labels)} | {each.help} |"
+        for each in METRICS
+    ]
+    return "\n".join(["| metric | type | labels | meaning |", "| --- | --- | --- | --- |", *rows, ""])
+
+
+def alert_table() -> str:
+    """Each rule with how bad it is, and when it fires."""
+    rows = [f"| `{rule.name}` | {rule.severity} | {' '.join(rule.when.split())} |" for rule in RULES]
+    return "\n".join(["| rule | severity | fires when |", "| --- | --- | --- |", *rows, ""])
+
+
 # --- pages ------------------------------------------------------------------------------------
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -349,6 +396,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "config.runs": lambda: key_table("runs"),
     "config.moves": lambda: key_table("moves"),
     "config.lint": lambda: key_table("lint"),
+    "config.monitor": lambda: key_table("monitor"),
+    "config.alerts": lambda: key_table("alerts"),
     "config.bluegreen": lambda: key_table("bluegreen"),
     "config.bluegreen.shards": lambda: key_table("bluegreen.shards"),
     "config.bluegreen.tenants": lambda: key_table("bluegreen.tenants"),
@@ -356,6 +405,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "config.bluegreen.back": lambda: key_table("bluegreen.back"),
     "preflight.checks": preflight_checks,
     "preflight.change": checks_of_a_change,
+    "metrics": metric_table,
+    "alerts": alert_table,
     "cli.common": common_options,
     "cli.commands": command_entries,
 }

@@ -31,8 +31,8 @@ from shardwright import Tenants
 from shardwright.bluegreen import steps
 from shardwright.bluegreen.follow import Conductor, Follower
 from shardwright.bluegreen.group import Group
-from shardwright.bluegreen.operate import ChangeStatus
 from shardwright.bluegreen.shard_sets import create
+from shardwright.bluegreen.status import ChangeStatus
 from shardwright.bluegreen.store import Changes
 from shardwright.bluegreen.switching import Switching
 from shardwright.catalog import placement

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kit import MakeProject, Project, cluster_in_memory, create_database, drop_databases
+from kit import SECRET, MakeProject, Project, cluster_in_memory, create_database, drop_databases
 from nursery import Nursery, popen_of
 from shardwright.embedded import Cluster, destroy_all
 
@@ -67,6 +68,14 @@ def state(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield folder
     destroy_all(Cluster(data.parent) for data in folder.glob("*/*/pgdata"))
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def dead_url() -> Iterator[str]:
+    """The URL of a database on a port where nothing listens, with a password."""
+    with socket.socket() as taken:  # bound and never listening, so that nobody else comes to listen there
+        taken.bind(("127.0.0.1", 0))
+        yield f"postgresql://app:{SECRET}@127.0.0.1:{taken.getsockname()[1]}/app"
 
 
 @pytest.fixture

@@ -86,6 +86,7 @@ async def run_async_migrations():
 
 asyncio.run(run_async_migrations())
 """
+SECRET = "pa55-w0rd"  # of URLs that lead nowhere; no output may hold it
 TRANSACTION_EACH = ("(connection=connection", "(connection=connection, transaction_per_migration=True")
 
 _REVISION = '''"""{doc}"""

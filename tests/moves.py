@@ -28,7 +28,7 @@ from kit import Project, until
 from ledger import Key, Ledger, State, differences
 from points import OWNERS, struck
 from shardwright.move import certificate
-from shardwright.move.operate import MoveStatus
+from shardwright.move.status import MoveStatus
 from shardwright.move.store import Moves
 from shardwright.runs.stopping import StopRequest
 from stage import Stage

@@ -14,7 +14,7 @@ from psycopg import sql
 from kit import Project, create_database, drop_databases
 from shardwright.dsn import DatabaseUrl
 from shardwright.embedded import Cluster
-from shardwright.move.operate import MoveStatus
+from shardwright.move.status import MoveStatus
 from shardwright.runs.board import Board
 from shardwright.transfer.copy import Copy
 from shardwright.transfer.switch import Switch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncTenants", "Fleet", "ShardwrightError", "Tenants", "__version__"]
 __version__ = "0.1.0"
+
+logging.getLogger("shardwright").addHandler(logging.NullHandler())  # who configures no logging sees none of ours
 
 
 _PLACES = {

@@ -22,6 +22,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     PrivateAttr,
+    SecretStr,
     StringConstraints,
     ValidationError,
 )
@@ -40,6 +41,8 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>ms|s|min|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>MB|GB|TB)")
+_SIZES = {"MB": 1e6, "GB": 1e9, "TB": 1e12}
 _SHORTEST = timedelta(milliseconds=1)
 _LONGEST = timedelta(days=24)  # PostgreSQL keeps time-outs as milliseconds in 32 bits
 SHARD_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$"
@@ -83,8 +86,76 @@ def _parse_control(text: object) -> DatabaseUrl | None:
     return None if text in (None, EMBEDDED) else parse_url(text)
 
 
+def parse_size(text: object) -> int:
+    """The bytes that `500GB` or `1.5TB` spells; ValueError for anything else."""
+    if isinstance(text, int) and not isinstance(text, bool):
+        return text
+    found = _SIZE.fullmatch(text.strip()) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError('not a size; write a number and a unit: "512MB", "500GB", "2TB"')
+    return round(float(found["number"]) * _SIZES[found["unit"]])
+
+
+def _parse_webhook(text: object) -> SecretStr:
+    if isinstance(text, SecretStr):
+        return text
+    if not isinstance(text, str) or not text.startswith(("https://", "http://")):
+        raise ValueError("a webhook begins with https:// or http://")
+    return SecretStr(text)
+
+
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
 Url = Annotated[DatabaseUrl, BeforeValidator(parse_url)]
+Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
+Webhook = Annotated[SecretStr, BeforeValidator(_parse_webhook)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Rule = Literal[
+    "shard_down",
+    "control_away",
+    "skew",
+    "drift",
+    "run_stuck",
+    "write_gap",
+    "connections",
+    "replication_lag",
+    "tenant_twice",
+    "exhaustion",
+]
+_PART = r"""(?:"(?:[^"]|"")+"|[^".]+)"""
+_COLUMN = re.compile(rf"(?:(?P<schema>{_PART})\.)?(?P<table>{_PART})\.(?P<column>{_PART})")
+
+
+@dataclass(frozen=True)
+class ColumnName:
+    """A column as [references] names it; without a schema the table is looked for in the search path."""
+
+    text: str
+    schema: str | None
+    table: str
+    column: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def parse_column(text: object) -> ColumnName:
+    """The column that `table.column` or `schema.table.column` names; parts may be in double quotes. Else ValueError."""
+    if isinstance(text, ColumnName):
+        return text
+    found = _COLUMN.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError('not a column; write both sides in quotes: "invoices.plan_code" = "billing.plans.code"')
+    schema, table, column = (_unquoted(found[part]) for part in ("schema", "table", "column"))
+    return ColumnName(found[0], schema or None, table, column)
+
+
+def _unquoted(part: str | None) -> str:
+    if part is None or not part.startswith('"'):
+        return part or ""
+    return part[1:-1].replace('""', '"')
+
+
+_Column = Annotated[ColumnName, BeforeValidator(parse_column)]
 Location = tuple[int | str, ...]
 Name = Annotated[str, StringConstraints(min_length=1)]
 ShardName = Annotated[str, StringConstraints(pattern=SHARD_NAME)]
@@ -167,6 +238,30 @@ class LintSection(_Section):
     allow: tuple[Name, ...] = Field(default=(), strict=False)
 
 
+class MonitorSection(_Section):
+    """[monitor]: how often the fleet is looked at, and what is worth a word."""
+
+    every: Annotated[Duration, Field(ge=timedelta(seconds=1))] = timedelta(seconds=15)
+    check_every: Annotated[Duration, Field(ge=timedelta(seconds=10))] = timedelta(minutes=10)
+    uneven: Annotated[float, Field(gt=1)] = 3.0
+    exhaustion: Share = 0.8
+    disk: dict[Name, Size] = Field(default_factory=dict)
+    traces: Name | None = None
+
+
+class AlertsSection(_Section):
+    """[alerts]: who is told when something is wrong, and from when on it counts as wrong."""
+
+    webhook: Webhook | None = None
+    format: Literal["json", "slack"] = "json"
+    command: tuple[Name, ...] = Field(default=(), strict=False)
+    off: tuple[Rule, ...] = Field(default=(), strict=False)
+    hold: Duration = timedelta(seconds=30)
+    stuck: Duration = timedelta(minutes=10)
+    connections: Share = 0.9
+    lag: Duration = timedelta(minutes=1)
+
+
 class ShapeSection(_Section):
     """[bluegreen.tables.NAME], [bluegreen.back.NAME]: a table as the other side's rows make it.
 
@@ -199,6 +294,9 @@ class Config(_Section):
     runs: RunsSection = Field(default_factory=RunsSection)
     moves: MovesSection = Field(default_factory=MovesSection)
     lint: LintSection = Field(default_factory=LintSection)
+    monitor: MonitorSection = Field(default_factory=MonitorSection)
+    alerts: AlertsSection = Field(default_factory=AlertsSection)
+    references: dict[_Column, _Column] = Field(default_factory=dict)
     bluegreen: BlueGreenSection | None = None
     _file: Path = PrivateAttr(default=Path(FILE_NAME))
 
@@ -379,7 +477,7 @@ def _explain(error: ValidationError, file: Path) -> Iterator[errors.ConfigError]
 
 def _shown(location: Location, value: Any) -> str:
     """The value that was found, unless it may hold a secret."""
-    may_be_secret = {"control", "url"} & {str(part) for part in location[-1:]}
+    may_be_secret = {"control", "url", "webhook"} & {str(part) for part in location[-1:]}
     return "" if may_be_secret or not isinstance(value, str | int | float) else f"{redact(repr(value))}: "
 
 
@@ -409,6 +507,7 @@ _PATTERNS = defaultdict(
 _WORDS = {
     "string_type": "it should be text in quotes",
     "string_too_short": "it should not be empty",
+    "float_type": "it should be a number, without quotes",
     "int_type": "it should be a whole number, without quotes",
     "bool_type": "it should be true or false, without quotes",
     "tuple_type": 'it should be a list: ["one", "two"]',
@@ -427,6 +526,8 @@ _SECTIONS: dict[str, type[_Section]] = {
     "runs": RunsSection,
     "moves": MovesSection,
     "lint": LintSection,
+    "monitor": MonitorSection,
+    "alerts": AlertsSection,
     "bluegreen": BlueGreenSection,
     "bluegreen.shards": ShardSection,
     "bluegreen.tenants": GreenTenantsSection,
@@ -441,7 +542,7 @@ def _names_at(location: Location) -> list[str]:
         section = _SECTIONS.get(_key(location[:depth])) if len(location) > depth else None
         if section is not None:
             return _keys(section)
-    return [name for name in _SECTIONS if "." not in name]
+    return _keys(Config)
 
 
 def _keys(section: type[_Section]) -> list[str]:

@@ -985,6 +985,16 @@ class NoSeed(Refused):
 
 
 @dataclass(eq=False)
+class ExtraMissing(Refused):
+    """A command needs packages that are installed only when asked for."""
+
+    what: str
+    extra: str
+    fact = "{what} needs packages that are not installed"
+    cure = "pip install 'shardwright[{extra}]'"
+
+
+@dataclass(eq=False)
 class FileInTheWay(Refused):
     """A file would have to be overwritten."""
 

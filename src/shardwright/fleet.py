@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ from shardwright import errors
 from shardwright.bluegreen import operate as changing
 from shardwright.bluegreen import retire as retiring
 from shardwright.bluegreen import start as greens
+from shardwright.bluegreen import status as changes
 from shardwright.bluegreen import steps as greening
-from shardwright.bluegreen import verify as greened
 from shardwright.bluegreen.afterwards import Rewriting, afterwards
-from shardwright.bluegreen.operate import ChangeStatus
 from shardwright.bluegreen.shard_sets.archive import Archive
 from shardwright.bluegreen.start import ChangeOptions, ChangePlan
+from shardwright.bluegreen.status import ChangeStatus
 from shardwright.bluegreen.store import ChangedTenant
 from shardwright.catalog import tenants as directory
 from shardwright.catalog.add import add_shard, plan_add
@@ -32,22 +32,29 @@ from shardwright.catalog.placement import Placement
 from shardwright.config import Config, FleetConfig
 from shardwright.embedded import LocalFleet, state_directory
 from shardwright.embedded.resolve import control_cluster, make_control, resolve
-from shardwright.migration import detached, drift, rollout, status
+from shardwright.migration import detached, drift, gate, rollout, status
 from shardwright.migration import lint as linting
 from shardwright.migration import resume as resuming
 from shardwright.migration import rollback as rollbacks
 from shardwright.migration.history import History
-from shardwright.migration.operation import set_lock
 from shardwright.migration.plan import Plan
 from shardwright.migration.rehearse import Rehearsal
 from shardwright.migration.render import render
 from shardwright.migration.trial import require_feasible
+from shardwright.monitor import check as checking
+from shardwright.monitor.alerts.bell import Bell, Told
+from shardwright.monitor.alerts.damping import Damping
+from shardwright.monitor.alerts.receivers import line, receivers
+from shardwright.monitor.check import FleetCheck
+from shardwright.monitor.picture import Picture, take
+from shardwright.monitor.watch import Habits, Watch
 from shardwright.move import operate, verify
 from shardwright.move import start as starting
+from shardwright.move import status as moves
 from shardwright.move import steps as moving
 from shardwright.move.certificate import Certificate
-from shardwright.move.operate import MoveStatus
 from shardwright.move.start import MovePlan
+from shardwright.move.status import MoveStatus
 from shardwright.move.store import Move
 from shardwright.move.verify import Verification
 from shardwright.runs.board import Board, DurableRun, Places, RunEvent, StepRecord, WorkerSeen
@@ -113,9 +120,26 @@ class Fleet:
         """`status`, and the shards grouped by what their schemas really are; reads only."""
         return drift.schema_status(self.resolved, target=target, shards=shards)
 
-    def check(self, *, shards: str | None = None) -> drift.Schemas:
-        """How the shards differ from one another: in revision, and object by object; reads only."""
-        return drift.check(self.resolved, shards=shards)
+    def check(
+        self,
+        *,
+        shards: str | None = None,
+        parts: Collection[str] = checking.PARTS,
+        stop: StopRequest | None = None,
+    ) -> FleetCheck:
+        """Everything in which the fleet is not as it should be; reads only. `parts`: some of monitor.check.PARTS.
+
+        Schemas object by object, revisions, placements and fences, rows without their tenant, [references], what runs
+        out, what is left over. What could not be read is in the answer. Raises NoSuchShard, NoShards.
+        """
+        return checking.check(self.resolved, shards=shards, parts=parts, stop=stop)
+
+    def require_revision(self, revision: str, *, shards: str | None = None) -> RunResult:
+        """Whether every shard has at least `revision`: `behind` for those that lack it; one SELECT a shard.
+
+        Raises NoSuchShard, NoMigrations, HistoryBroken, NoSuchRevision.
+        """
+        return gate.require(self.resolved, revision, shards=shards)
 
     def revisions(self) -> tuple[str, ...]:
         """Every revision of the history, newest first. Raises NoMigrations, HistoryBroken."""
@@ -358,8 +382,7 @@ class Fleet:
 
         Changes nothing.
         """
-        found = verify.verify_tenants(self.resolved)
-        return replace(found, fences=(*found.fences, *greened.verify_change(self.resolved)))
+        return checking.verification(self.resolved)
 
     def _moving(self, control: psycopg.Connection[Any], since: datetime) -> list[str]:
         return verify.tenants_since(control, self.resolved, since)
@@ -397,13 +420,13 @@ class Fleet:
 
     def moves(self) -> list[MoveStatus]:
         """The moves that are not at their end."""
-        return operate.open_moves(self.resolved) if self._has_control else []
+        return moves.open_moves(self.resolved) if self._has_control else []
 
     def move_status(self, tenant: str) -> MoveStatus:
         """The tenant's open move, else its last. Raises NoSuchMove."""
         if not self._has_control:
             raise errors.NoSuchMove(what=f"tenant {tenant!r}")
-        return operate.status_of(self.resolved, tenant)
+        return moves.status_of(self.resolved, tenant)
 
     def undo_move(
         self, tenant: str, *, stop: StopRequest | None = None, tell: Callable[[RunEvent], None] = lambda _: None
@@ -485,7 +508,7 @@ class Fleet:
         """The open change, else the last. Raises NoSuchChange."""
         if not self._has_control:
             raise errors.NoSuchChange(what=f"shard set {self.config.fleet.set!r}")
-        return changing.status(self.resolved)
+        return changes.status(self.resolved)
 
     def carry_bluegreen(
         self,
@@ -564,7 +587,7 @@ class Fleet:
         """One tenant of the open change, else of the last. Raises NoSuchChange, NoSuchTenant."""
         if not self._has_control:
             raise errors.NoSuchChange(what=f"shard set {self.config.fleet.set!r}")
-        return changing.tenant_of(self.resolved, tenant)
+        return changes.tenant_of(self.resolved, tenant)
 
     def require_archivable_bluegreen(self) -> None:
         """Raises NotArchived, EmbeddedError where the blue shards could not be archived; changes nothing."""
@@ -635,20 +658,14 @@ class Fleet:
     def runs(self, *, limit: int = 20) -> list[Run]:
         """The newest runs in the ledger, newest first."""
         with self._ledger() as ledger:
-            return [self._as_it_is(ledger, run) for run in ledger.runs(limit)] if ledger else []
+            return [ledger.as_it_is(run) for run in ledger.runs(limit)] if ledger else []
 
     def run(self, number: int) -> tuple[Run, list[ShardResult]]:
         """One run and each shard's result in it. Raises NoSuchRun."""
         with self._ledger() as ledger:
             if ledger is None:
                 raise errors.NoSuchRun(run=number)
-            return self._as_it_is(ledger, ledger.run(number)), ledger.results(number)
-
-    def _as_it_is(self, ledger: Ledger, run: Run) -> Run:
-        """A run whose process was killed stays open until the next operation; nobody holds its lock any more."""
-        if run.is_durable or run.state != "running" or ledger.is_held(set_lock(self.resolved.shard_set)):
-            return run
-        return replace(run, state="abandoned", note="its process ended without a word; the shards say how far it came")
+            return ledger.as_it_is(ledger.run(number)), ledger.results(number)
 
     def resume(
         self, number: int, *, stop: StopRequest | None = None, on_event: Listener = ignore
@@ -661,6 +678,41 @@ class Fleet:
             self._operate(number, Board.resume)
             return self.run(number)
         return resuming.resume(self._for_acting, number, stop=stop or StopRequest(), on_event=on_event)
+
+    # --- watching -----------------------------------------------------------------------------
+
+    def picture(self, before: Picture | None = None) -> Picture:
+        """The fleet as it is now; reads only, one connection a shard. `before`: the picture before, for rates."""
+        return take(self.resolved, before, has_control=self._has_control)
+
+    @contextmanager
+    def watch(self, *, say: Callable[[str], None] = lambda _: None) -> Iterator[Watch]:
+        """A picture every so often, for as long as the block lasts, as [monitor] has it; whom [alerts] names is told.
+
+        `say` hears what goes wrong with the watch itself, and the alerts where [alerts] names nobody.
+        """
+        section = self.config.monitor
+        habits = Habits(section.every, section.check_every)
+        with (
+            self._bell(self.config.alerts.hold, say) as bell,
+            Watch(self.picture, self.check, habits, judge=bell.judge, say=say) as watch,
+        ):
+            yield watch
+
+    def alert(self, checked: FleetCheck | None = None, *, say: Callable[[str], None] = lambda _: None) -> Told:
+        """Whom [alerts] names has heard of what is wrong now, and of what is over; for cron.
+
+        `checked`: what a full check has just found. What another process has told is not told again.
+        """
+        bell = self._bell(timedelta(0), say)
+        picture = bell.judge(replace(self.picture(), checked=checked, checked_at=datetime.now(UTC)))
+        return Told(picture, tuple(bell.deliver()))
+
+    def _bell(self, hold: timedelta, say: Callable[[str], None]) -> Bell:
+        control = self.resolved.control if self._has_control else None
+        return Bell(
+            self.config, control, receivers(self.config, lambda alert: say(line(alert))), Damping(hold), say=say
+        )
 
     # --- durable runs -------------------------------------------------------------------------
 

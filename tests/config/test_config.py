@@ -407,3 +407,26 @@ def test_a_fleet_without_shards_says_how_to_get_some() -> None:
     with pytest.raises(errors.NoShards) as refused:
         FleetConfig(config, fleet_of("a").control, ()).select(None)
     assert "shardwright dev up" in refused.value.hint
+
+
+def test_references_name_columns(write: Write) -> None:
+    """`table.column` or `schema.table.column`, as the catalogs spell them; a part with dots in double quotes."""
+    lines = '"invoices.plan_code" = "billing.plans.code"', '\'"odd.schema"."a ""b""".C\' = \'plans.code\''
+    found = load(write("\n".join((FLEET, "[references]", *lines)))).references
+    assert [(each.schema, each.table, each.column) for pair in found.items() for each in pair] == [
+        (None, "invoices", "plan_code"),
+        ("billing", "plans", "code"),
+        ("odd.schema", 'a "b"', "C"),
+        (None, "plans", "code"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['invoices.plan_code = "plans.code"', '"invoices" = "plans.code"', '"a.b.c.d" = "plans.code"', '"a.b" = 1'],
+)
+def test_a_reference_that_is_none_is_refused_with_an_example(write: Write, line: str) -> None:
+    """A key without quotes is a table of TOML: whoever writes one is shown how it is written."""
+    error = refusal(write(f"{FLEET}[references]\n{line}\n"))
+    assert 'write both sides in quotes: "invoices.plan_code" = "billing.plans.code"' in str(error)
+    assert "references." in str(error)

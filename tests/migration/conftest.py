@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 
 import psycopg
 import pytest
 
+from kit import SECRET
 from shardwright.embedded import Cluster
-
-SECRET = "pa55-w0rd"
-
-
-@pytest.fixture
-def dead_url() -> Iterator[str]:
-    """The URL of a database on a port where nothing listens, with a password."""
-    with socket.socket() as taken:  # bound and never listening, so that nobody else comes to listen there
-        taken.bind(("127.0.0.1", 0))
-        yield f"postgresql://app:{SECRET}@127.0.0.1:{taken.getsockname()[1]}/app"
 
 
 @pytest.fixture

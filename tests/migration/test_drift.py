@@ -18,6 +18,7 @@ from shardwright.config import parse_url
 from shardwright.embedded import Cluster
 from shardwright.migration import drift
 from shardwright.migration.drift import SchemaReading, compare
+from shardwright.monitor.check import FleetCheck
 from shardwright.pg.faults import Fault
 from shardwright.pg.fingerprint import Difference, Fingerprint, SchemaObject, fingerprint
 from shardwright.shard import Shard
@@ -43,11 +44,12 @@ def told(project: Project) -> list[str]:
 
 def test_shards_that_are_alike_are_one_group_and_well(make_project: MakeProject) -> None:
     """One revision, one schema: exit 0, and nothing to tell but that."""
-    schemas = at_r1(make_project(shards=2)).fleet().check()
+    found = at_r1(make_project(shards=2)).fleet().check()
+    schemas = found.schemas
     (group,) = schemas.groups
     assert (group.revision, group.shards) == ("r1", ("shard_0", "shard_1"))
-    assert (schemas.are_alike, schemas.exit_code, schemas.drifts) == (True, 0, ())
-    assert [text for text, _ in check_lines(schemas)] == [
+    assert (schemas.are_alike, found.exit_code, schemas.drifts) == (True, 0, ())
+    assert [text for text, _ in check_lines(found)] == [
         f"✓ revision r1, schema {group.schema.short}: 2 shards (shard_0, shard_1)"
     ]
 
@@ -96,8 +98,9 @@ def test_several_revisions_are_skew_and_not_drift(make_project: MakeProject) -> 
     project = make_project(shards=3)
     project.stamp("r1", TASKS, shards=["shard_0", "shard_2"])
     project.stamp("r2", TASKS, PRIORITY, shards=["shard_1"])
-    schemas = project.fleet().check()
-    assert (schemas.drifts, schemas.exit_code) == ((), 1)
+    found = project.fleet().check()
+    schemas = found.schemas
+    assert (schemas.drifts, found.exit_code) == ((), 1)
     assert schemas.revisions == {"r1": ("shard_0", "shard_2"), "r2": ("shard_1",)}
     assert told(project)[-1].startswith("✗ 2 revisions: r1: 2 shards (shard_0, shard_2); r2: 1 (shard_1)")
 
@@ -108,9 +111,10 @@ def test_a_shard_out_of_reach_is_named_and_the_others_are_compared(make_project:
     project.sql("shard_2", PRIORITY)
     project.shards["shard_9"] = dead_url
     project.write()
-    schemas = project.fleet().check()
-    (unread,) = schemas.unread
-    assert (unread.shard, unread.state, schemas.exit_code) == ("shard_9", None, 1)
+    found = project.fleet().check()
+    schemas = found.schemas
+    (unread,) = found.unread
+    assert (unread.shard, unread.state, found.exit_code) == ("shard_9", None, 1)
     assert "Connection refused" in unread.fault.reason
     assert [each.odd.shards for each in schemas.drifts] == [("shard_2",)]
 
@@ -145,7 +149,7 @@ def test_only_the_shards_asked_for_are_read(make_project: MakeProject) -> None:
     """`--shards` chooses as everywhere."""
     project = at_r1(make_project(shards=3))
     project.sql("shard_2", PRIORITY)
-    assert project.fleet().check(shards="shard_0,shard_1").are_alike
+    assert project.fleet().check(shards="shard_0,shard_1").is_well
     with pytest.raises(errors.NoSuchShard):
         project.fleet().check(shards="nobody")
 
@@ -268,7 +272,7 @@ def test_long_definitions_are_shown_where_they_part(here: str, there: str, words
     """One line an object, and the difference is on it: also one of white space only."""
     odd, usual = schema(a=here), schema(a=there)
     schemas = compare({"s0": reading("r", usual), "s1": reading("r", usual), "s2": reading("r", odd)})
-    assert list(check_lines(schemas))[1][0] == f"✗ s2: column public.t.a: {words}"
+    assert list(check_lines(FleetCheck(schemas=schemas)))[1][0] == f"✗ s2: column public.t.a: {words}"
 
 
 def test_a_host_is_asked_over_no_more_connections_than_its_budget() -> None:

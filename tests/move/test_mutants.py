@@ -16,7 +16,7 @@ from kit import until
 from ledger import Key, differences
 from moves import Arena, MakeArena
 from points import at, instead
-from shardwright.move.operate import MoveStatus
+from shardwright.move.status import MoveStatus
 from shardwright.transfer import drain, fence
 from shardwright.transfer.clear import clear
 from shardwright.transfer.drain import Drained

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shardwright import errors
-from shardwright.bluegreen.operate import ChangeStatus
 from shardwright.bluegreen.sets import NAME
 from shardwright.bluegreen.shard_sets.archive import Archive, archive, require_able
 from shardwright.bluegreen.shard_sets.drop import drop
+from shardwright.bluegreen.status import ChangeStatus
 from shardwright.catalog.control import open_control
 from shardwright.config import FleetConfig
 from shardwright.shard import Shard

@@ -81,13 +81,16 @@ def read_control(
 
 
 @contextmanager
-def beside_control(url: DatabaseUrl, *, application_name: str) -> Iterator[tuple[psycopg.Connection[Any], bool]]:
-    """A connection that may make temporary tables, and whether the schema was ever made. For whoever asks by them.
+def beside_control(
+    url: DatabaseUrl, *, application_name: str, since: int | None = None
+) -> Iterator[tuple[psycopg.Connection[Any], bool]]:
+    """A connection that may write, and whether the schema was ever made, which is left as it is.
 
+    For whoever asks by temporary tables, and for who watches: an upgrade would stop workers of an older version.
     Raises what `read_control` raises.
     """
     with _connected(url, application_name) as connection:
-        yield connection, _is_made(connection)
+        yield connection, _is_made(connection, since)
 
 
 def _is_made(connection: psycopg.Connection[Any], since: int | None = None) -> bool:

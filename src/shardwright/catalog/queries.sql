@@ -86,6 +86,9 @@ SELECT current_setting('server_version') AS version,
        current_setting('superuser_reserved_connections')::int AS reserved_connections,
        current_setting('max_prepared_transactions')::int AS max_prepared_transactions,
        pg_database_size(current_database()) AS bytes,
+       (SELECT sum(numbackends) FROM pg_stat_database)::int AS connections,
+       current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+           - coalesce(current_setting('reserved_connections', true), '0')::int AS connections_allowed,
        ARRAY(SELECT relname::text FROM pg_class
              WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace
                AND NOT pg_has_role(relowner, 'USAGE')

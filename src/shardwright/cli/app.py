@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -29,6 +29,12 @@ _ConfigFile = Annotated[
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only what is wrong, and the last line.")]
 _Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Also print each step, and what user code prints.")]
+_LogFormat = Annotated[
+    Literal["text", "json"],
+    typer.Option(
+        "--log-format", help="What stderr holds: lines for people, or a JSON object for each thing that happens."
+    ),
+]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done; change nothing.")]
 _Yes = Annotated[
     bool, typer.Option("--yes", "-y", help="Do not ask; needed where data would be lost and there is no terminal.")
@@ -44,8 +50,11 @@ _COMMON = (
     _keyword("as_json", _Json, False),
     _keyword("quiet", _Quiet, False),
     _keyword("verbose", _Verbose, False),
+    _keyword("log_format", _LogFormat, "text"),
 )
-COMMON_OPTIONS = frozenset({"--config", "--json", "--quiet", "-q", "--verbose", "-v", "--dry-run", "--yes", "-y"})
+COMMON_OPTIONS = frozenset(
+    {"--config", "--json", "--quiet", "-q", "--verbose", "-v", "--log-format", "--dry-run", "--yes", "-y"}
+)
 _CHANGING = (_keyword("dry_run", _DryRun, default=False), _keyword("yes", _Yes, default=False))
 
 Command = Callable[..., int | None]

@@ -12,7 +12,7 @@ from shardwright.cli.words import counted, identifier, run_progress, span, step_
 
 if TYPE_CHECKING:
     from shardwright.bluegreen.afterwards import Rewriting
-    from shardwright.bluegreen.operate import ChangeStatus
+    from shardwright.bluegreen.status import ChangeStatus
     from shardwright.bluegreen.store import ChangedTenant, Lane, Order, Proofs
 
 REST = ("parked", "paused")

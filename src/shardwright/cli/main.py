@@ -20,6 +20,7 @@ from shardwright.runs import apart
 COULD_NOT = 2
 WRONG_USAGE = 64
 INTERRUPTED = 130
+_LOG_AS_JSON = re.compile(r"^--log-format(=|\n)json$", re.MULTILINE)
 _VERBOSE = re.compile(r"--verbose|-[a-z]*v[a-z]*")
 
 
@@ -47,7 +48,11 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str] | None = None) -> int:
     """The exit code of the command that `arguments` (else sys.argv) spell."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    screen = Screen(as_json="--json" in arguments, verbose=any(map(_VERBOSE.fullmatch, arguments)))
+    screen = Screen(
+        as_json="--json" in arguments,
+        verbose=any(map(_VERBOSE.fullmatch, arguments)),
+        log_format="json" if _LOG_AS_JSON.search("\n".join(arguments)) else "text",
+    )
     try:
         code = app(args=arguments, prog_name="shardwright", standalone_mode=False)
         return code if isinstance(code, int) else 0

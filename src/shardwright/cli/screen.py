@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,22 +32,32 @@ class Screen:
         as_json: bool = False,
         quiet: bool = False,
         verbose: bool = False,
+        log_format: str = "text",
         dry_run: bool = False,
         yes: bool = False,
     ) -> None:
         self.config = config
+        self.flush_traces: Callable[[], object] = lambda: None
         self.dry_run = dry_run
         self.yes = yes
         self.as_json = as_json
         self.quiet = quiet
         self.verbose = verbose
+        self.log_format = log_format
+        if log_format == "json":
+            from shardwright.cli.logs import log_as_json  # noqa: PLC0415 slow, and only where it is asked for
+
+            log_as_json()
         self.is_terminal = _is_terminal(sys.stdout) and not as_json
 
     def fleet(self) -> Fleet:
         """The fleet that --config, or the nearest shardwright.toml, names."""
         from shardwright.fleet import Fleet  # noqa: PLC0415 --help needs none of it
+        from shardwright.monitor import traces  # noqa: PLC0415
 
-        return Fleet.from_config(self.config)
+        fleet = Fleet.from_config(self.config)
+        self.flush_traces = traces.begin(fleet.config)
+        return fleet
 
     def line(self, text: str, *, style: str | None = None, important: bool = False) -> None:
         """One line for people; nothing with --json, only important ones with --quiet."""
@@ -53,9 +65,24 @@ class Screen:
             return
         _write(sys.stdout, text, style if self.is_terminal else None)
 
+    def clear(self) -> None:
+        """The terminal is empty, for what is shown anew; elsewhere one thing stands below the other."""
+        if self.is_terminal:
+            sys.stdout.write("\x1b[H\x1b[2J")
+
     def note(self, text: str) -> None:
         """One line on stderr, for --verbose."""
         if self.verbose:
+            self._aside(text, logging.DEBUG)
+
+    def warn(self, text: str) -> None:
+        """One line on stderr that is always told."""
+        self._aside(redact(text), logging.WARNING)
+
+    def _aside(self, text: str, level: int, **facts: Any) -> None:
+        if self.log_format == "json":
+            logging.getLogger("shardwright.cli").log(max(level, logging.INFO), text, extra=facts)
+        else:
             _write(sys.stderr, text, None)
 
     def document(self, value: Any) -> None:
@@ -73,6 +100,9 @@ class Screen:
         fact, hint = redact(fact), redact(hint)
         if self.as_json:
             self.document({"error": fact, "hint": hint or None, "exit_code": exit_code})
+        if self.log_format == "json":
+            self._aside(fact, logging.ERROR, hint=hint or None, exit_code=exit_code)
+        if self.as_json or self.log_format == "json":
             return
         _write(sys.stderr, f"✗ {fact}", "red" if _is_terminal(sys.stderr) else None)
         if hint:

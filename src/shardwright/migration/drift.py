@@ -160,11 +160,6 @@ class SchemaStatus:
         return {**self.status.as_dict(), **self.schemas.as_dict()}
 
 
-def check(fleet: FleetConfig, *, shards: str | None = None) -> Schemas:
-    """How the chosen shards differ from one another. Raises NoSuchShard."""
-    return compare(survey_schemas(fleet, fleet.select(shards)))
-
-
 def schema_status(fleet: FleetConfig, *, target: str = "heads", shards: str | None = None) -> SchemaStatus:
     """`status`, with the schemas. Raises what `status` raises."""
     readings = survey_schemas(fleet, fleet.select(shards))
@@ -177,28 +172,41 @@ def survey_schemas(fleet: FleetConfig, shards: Iterable[Shard]) -> dict[str, Sch
     seen: dict[str, Fingerprint] = {}  # equal schemas are kept once: a thousand shards have a handful
 
     def read(shard: Shard) -> SchemaReading:
-        return _read(shard, table, seen)
+        try:
+            with connect_to_read(shard) as connection:
+                return read_schema(connection, table, seen)
+        except psycopg.Error as error:
+            return unread(error)
 
     return ask_each(shards, read, connections_per_host=limit)
 
 
-def _read(shard: Shard, version_table: str, seen: dict[str, Fingerprint]) -> SchemaReading:
+def connect_to_read(shard: Shard) -> psycopg.Connection[Any]:
+    """A connection that does not wait long for a migration elsewhere. Raises psycopg.Error."""
+    return connect(shard.url, application_name="shardwright check", settings=_SETTINGS, connect_timeout=CONNECT_TIMEOUT)
+
+
+def read_schema(connection: psycopg.Connection[Any], version_table: str, seen: dict[str, Fingerprint]) -> SchemaReading:
+    """What the shard says; of equal schemas the one in `seen` is given. Raises nothing."""
     state = None
     try:
-        with connect(
-            shard.url, application_name="shardwright check", settings=_SETTINGS, connect_timeout=CONNECT_TIMEOUT
-        ) as connection:
-            state = read_state(connection, version_table)
-            schema = fingerprint(connection)
-            before, state = state, read_state(connection, version_table)
-            major = connection.info.server_version // 10000
+        state = read_state(connection, version_table)
+        schema = fingerprint(connection)
+        before, state = state, read_state(connection, version_table)
     except psycopg.Error as error:
-        fault = explain(error)
-        hint = fault.hint or ("shardwright shards check" if state is None else _AGAIN)
-        return SchemaReading(state, Fault(fault.reason, hint, fault.sqlstate))
+        return unread(error, state)
     if before != state:  # else a migration under way would be told as drift of a revision
         return SchemaReading(state, _MOVED)
+    major = connection.info.server_version // 10000
     return SchemaReading(state, schema=seen.setdefault(schema.digest, schema), major=major)
+
+
+def unread(error: psycopg.Error, state: State | None = None) -> SchemaReading:
+    """The reading of a shard that did not say its schema."""
+    fault = explain(error)
+    hint = fault.hint or ("shardwright shards check" if state is None else _AGAIN)
+    silent = isinstance(error, psycopg.errors.ConnectionTimeout)
+    return SchemaReading(state, Fault(fault.reason, hint, fault.sqlstate), silent)
 
 
 def compare(readings: Mapping[str, SchemaReading]) -> Schemas:

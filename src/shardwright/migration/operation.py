@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -18,14 +17,15 @@ from shardwright.config import FleetConfig
 from shardwright.migration.settle import settle_left_over
 from shardwright.pg import locks
 from shardwright.pg.faults import explain
-from shardwright.runs.events import Listener, RunFinished, RunStarted, ShardFinished
+from shardwright.runs.events import Listener, RunFinished, RunStarted, ShardFinished, each_of
 from shardwright.runs.fanout import FanOut, FanOutLimits, Job, JobResult
+from shardwright.runs.log import logging_listener
 from shardwright.runs.results import RunResult, ShardResult, Status
+from shardwright.runs.spans import spans_of_operation
 from shardwright.runs.stopping import StopRequest
-from shardwright.runs.store import Ledger, Run, operator
+from shardwright.runs.store import Ledger, Run, operator, set_lock
 
 _TOGETHER = 0.1  # seconds: results that come faster than this are written together
-_SET_LOCKS = 1 << 16  # set locks are numbers from here on, below are locks of other things
 
 
 class Operation:
@@ -229,11 +229,6 @@ def session_of(kind: str, run: int | None) -> str:
     return f"shardwright {kind} ({operator() if run is None else f'run {run}'})"
 
 
-def set_lock(shard_set: str) -> int:
-    """The advisory lock, in the control database, of whoever works on the set."""
-    return _SET_LOCKS + zlib.crc32(shard_set.encode()) % (1 << 30)
-
-
 @contextmanager
 def operation(
     fleet: FleetConfig, kind: str, *, stop: StopRequest | None = None, on_event: Listener, adopts: int | None = None
@@ -242,7 +237,11 @@ def operation(
 
     Raises RolloutUnderWay, ControlUnavailable, ControlTooNew.
     """
-    with open_control(fleet.control, application_name=session_of(kind, adopts)) as control:
+    with (
+        spans_of_operation(kind) as trace,
+        open_control(fleet.control, application_name=session_of(kind, adopts)) as control,
+    ):
+        on_event = each_of(on_event, logging_listener(kind), trace)
         ledger = Ledger(control, fleet.shard_set)
         key = set_lock(fleet.shard_set)
         if not locks.acquire(control, key):

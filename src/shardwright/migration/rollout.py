@@ -120,6 +120,7 @@ def migrate(
     """
     history = History(script_location(fleet))
     with operation(fleet, "migrate", stop=stop, on_event=on_event, adopts=adopts) as op:
+        on_event = op.tell
         plan = plan_migrate(fleet, history, options)
         settled = name_those_ahead(op.ledger, plan.settled)
         lint = lint_plan(fleet, history, plan.todo, options.allow)

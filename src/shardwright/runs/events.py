@@ -143,3 +143,13 @@ Listener = Callable[[Event], None]
 def ignore(event: Event) -> None:
     """The listener of callers that want none."""
     del event
+
+
+def each_of(*listeners: Listener) -> Listener:
+    """A listener that hands every event to all of these, in their order."""
+
+    def listen(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return listen

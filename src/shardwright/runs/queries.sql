@@ -50,11 +50,33 @@ WHERE shard_set = %(shard_set)s
 ORDER BY id DESC
 LIMIT %(limit)s
 
+-- name: open_runs
+SELECT id, kind, shard_set, state, target, undoes, started_by, started_on, process, started_at, finished_at,
+       exit_code, note, durable,
+       extract('epoch' FROM clock_timestamp() - greatest(
+           started_at, beat.at,
+           (SELECT max(shard.changed_at) FROM shardwright.run_shard AS shard WHERE shard.run = run.id)))::float
+FROM shardwright.run
+LEFT JOIN LATERAL (
+    SELECT event.at FROM shardwright.run_event AS event WHERE event.run = run.id ORDER BY event.id DESC LIMIT 1
+) AS beat ON true
+WHERE run.shard_set = %(shard_set)s AND run.finished_at IS NULL
+ORDER BY run.id
+
 -- name: running
 SELECT id, kind, shard_set, state, target, undoes, started_by, started_on, process, started_at, finished_at,
        exit_code, note, durable
 FROM shardwright.run
 WHERE shard_set = %(shard_set)s AND state = 'running' AND (NOT durable OR worker IS NOT NULL)
+ORDER BY id DESC
+LIMIT 1
+
+-- name: open_rollout
+SELECT id, kind, shard_set, state, target, undoes, started_by, started_on, process, started_at, finished_at,
+       exit_code, note, durable, plan
+FROM shardwright.run
+WHERE shard_set = %(shard_set)s AND kind IN ('migrate', 'rollback')
+  AND state IN ('queued', 'running', 'waiting', 'paused')
 ORDER BY id DESC
 LIMIT 1
 
@@ -82,6 +104,14 @@ WHERE run.shard_set = %(shard_set)s
   AND shard.attempts > 0
   AND shard.from_revisions IS DISTINCT FROM shard.to_revisions
 GROUP BY shard.shard
+
+-- name: ways_up
+SELECT shard.shard, shard.from_revisions, shard.to_revisions
+FROM shardwright.run_shard AS shard
+JOIN shardwright.run ON run.id = shard.run
+WHERE run.shard_set = %(shard_set)s AND run.kind = 'migrate' AND shard.shard = ANY (%(shards)s::text[])
+  AND shard.status = 'migrated' AND shard.from_revisions IS NOT NULL AND shard.to_revisions IS NOT NULL
+ORDER BY run.id DESC
 
 -- name: results
 SELECT shard, status, from_revisions, to_revisions, seconds, attempts, error, hint

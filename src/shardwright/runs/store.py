@@ -6,8 +6,9 @@ import getpass
 import json
 import os
 import socket
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from shardwright.pg.queries import load
 from shardwright.runs.results import ShardResult, Status
 
 _queries = load(__package__)
+_SET_LOCKS = 1 << 16  # set locks are numbers from here on, below are locks of other things
 Decision = Literal["commit", "abort"]
 
 
@@ -85,6 +87,25 @@ class Unsettled:
     run: int
     again: bool
     plan: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class OpenRollout:
+    """A rollout, or a rollback, that is under way or rests by an operator's wish; `plan` as the ledger keeps it."""
+
+    run: Run
+    plan: Mapping[str, Any]
+
+    @property
+    def waves(self) -> list[dict[str, str]]:
+        """The shards of each wave, with the revision that each is brought to."""
+        return [{shard["shard"]: shard["to"] for shard in wave} for wave in self.plan.get("waves", ())]
+
+    @property
+    def ways(self) -> dict[str, set[str]]:
+        """The revisions that each shard comes by, its first and its last among them."""
+        shards = (shard for wave in self.plan.get("waves", ()) for shard in wave)
+        return {each["shard"]: {each["from"], each["to"], *each.get("steps", ())} for each in shards}
 
 
 class Ledger:
@@ -179,6 +200,11 @@ class Ledger:
         assert row is not None  # noqa: S101 recorded at the begin of every operation
         return str(row[0])
 
+    def known_token(self) -> str | None:
+        """The same, for whoever only asks; None where the set was never worked on."""
+        row = self._connection.execute(_queries["set_token"], {"shard_set": self._shard_set}).fetchone()
+        return str(row[0]) if row else None
+
     def decide(self, run: int, decision: Decision) -> Decision:
         """The decision that stands, durably: this one, unless another was made before."""
         with self._connection.transaction():
@@ -211,9 +237,26 @@ class Ledger:
         values = {"shard_set": self._shard_set, "limit": limit}
         return [Run(*row) for row in self._connection.execute(_queries["runs"], values)]
 
+    def open_runs(self) -> list[tuple[Run, float]]:
+        """Every run of the set that is not at its end, oldest first, and how many seconds ago it was last heard of."""
+        rows = self._connection.execute(_queries["open_runs"], {"shard_set": self._shard_set})
+        return [(Run(*row[:-1]), row[-1]) for row in rows]
+
+    def as_it_is(self, run: Run) -> Run:
+        """A run whose process was killed stays open until the next operation; nobody holds its lock any more."""
+        if run.is_durable or run.state != "running" or self.is_held(set_lock(self._shard_set)):
+            return run
+        return replace(run, state="abandoned", note="its process ended without a word; the shards say how far it came")
+
     def running(self) -> Run | None:
         """The run that is not closed yet, if any; its process may be dead."""
         return self._one("running")
+
+    def open_rollout(self) -> OpenRollout | None:
+        """The rollout or rollback that is not at its end, and not parked; the process of one that is not durable may be
+        dead."""
+        row = self._connection.execute(_queries["open_rollout"], {"shard_set": self._shard_set}).fetchone()
+        return OpenRollout(Run(*row[:-1]), row[-1]) if row else None
 
     def last_rollout(self) -> Run | None:
         """The newest `migrate` that began with a shard."""
@@ -229,6 +272,11 @@ class Ledger:
         rows = self._connection.execute(_queries["moved_since"], {"shard_set": self._shard_set, "run": run})
         return {row[0]: row[1] for row in rows}
 
+    def ways_up(self, shards: Sequence[str]) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+        """Each step up of these shards, by rollouts, from what to what; the newest first."""
+        rows = self._connection.execute(_queries["ways_up"], {"shard_set": self._shard_set, "shards": list(shards)})
+        return [(row[0], tuple(row[1]), tuple(row[2])) for row in rows]
+
     def is_held(self, lock: int) -> bool:
         """Whether somebody holds that advisory lock of the control database."""
         return locks.holder(self._connection, lock) is not None
@@ -241,6 +289,11 @@ class Ledger:
     def _one(self, query: str) -> Run | None:
         row = self._connection.execute(_queries[query], {"shard_set": self._shard_set}).fetchone()
         return Run(*row) if row else None
+
+
+def set_lock(shard_set: str) -> int:
+    """The advisory lock, in the control database, of whoever works on the set."""
+    return _SET_LOCKS + zlib.crc32(shard_set.encode()) % (1 << 30)
 
 
 def operator() -> str:

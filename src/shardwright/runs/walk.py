@@ -17,6 +17,8 @@ from shardwright.errors import ControlTooNew, ControlUnavailable
 from shardwright.pg.faults import explain
 from shardwright.runs.board import Board, DurableRun, StepRecord, Superseded
 from shardwright.runs.kinds import Kind, Progress, Shelf, Step, StepContext, Stopped
+from shardwright.runs.log import log
+from shardwright.runs.spans import span_of_step
 
 Control = Callable[[], AbstractContextManager[psycopg.Connection[Any]]]
 T = TypeVar("T")
@@ -56,6 +58,7 @@ class Walk:
         self._kinds = kinds
         self._hands = hands
         self._told_at = 0.0
+        self._about: Mapping[str, Any] = {}
         self._shelf = Shelf()
 
     def go(self) -> None:
@@ -65,6 +68,7 @@ class Walk:
             if run is None:
                 return
             self._hands.wish = run.wish
+            self._about = self._facts(run)
             kind = self._kinds.get(run.kind)
             if kind is None:
                 self._leave("parked", f"this version of shardwright knows no runs of kind {run.kind}")
@@ -118,7 +122,8 @@ class Walk:
         def act() -> Mapping[str, Any]:
             context.attempt += 1
             self._write(record.name, "begun")
-            return step.do(context) or {}
+            with span_of_step(run.id, run.kind, record.name, **self._facts(run), attempt=context.attempt):
+                return step.do(context) or {}
 
         result = self._insist(record.name, context, act)
         self._write(record.name, "done", result)
@@ -172,7 +177,8 @@ class Walk:
                 if step.undo is not None:
                     context = self._context(run, results, record)
                     context.stop_wanted = self._hands.lost
-                    self._insist(f"undoing {record.name}", context, partial(step.undo, context))
+                    with span_of_step(run.id, run.kind, f"undo {record.name}", **self._facts(run)):
+                        self._insist(f"undoing {record.name}", context, partial(step.undo, context))
             except (Stopped, Superseded):
                 raise Superseded from None
             except Exception as error:  # noqa: BLE001 as above
@@ -180,6 +186,19 @@ class Walk:
                 return
             self._write(record.name, "undone")
         self._leave("cancelled", "every step that was done is undone", exit_code=0)
+
+    def _facts(self, run: DurableRun) -> Mapping[str, Any]:
+        """What a log or a trace of the run can be found by."""
+        plan = run.plan
+        return {
+            "set": run.shard_set,
+            "tenant": plan.get("tenant"),
+            "source": plan.get("source"),
+            "to": plan.get("target"),
+        }
+
+    def _log(self, event: str, **facts: Any) -> None:
+        log(event, run=self._hands.run, **self._about, **facts)
 
     # --- what the steps are given -------------------------------------------------------------
 
@@ -206,6 +225,7 @@ class Walk:
             board.write_progress(self._hands.run, self._hands.runner, progress)
 
     def _tell(self, text: str) -> None:
+        self._log("message", text=text)
         with suppress(ControlUnavailable), self._board() as board:
             board.tell(self._hands.run, text)
 
@@ -218,6 +238,7 @@ class Walk:
         hands = self._hands
         wish = self._say(lambda board: board.write_step(hands.run, hands.runner, name, state, result))
         hands.wish = wish or hands.wish
+        self._log("step", step=name, state=state)
 
     def _leave(
         self,
@@ -234,6 +255,7 @@ class Walk:
                 hands.run, hands.runner, state, note, waits_for=waits_for, at_most=at_most, exit_code=exit_code
             )
         )
+        self._log("run", state=state, note=note, exit_code=exit_code)
         return True
 
     @contextmanager

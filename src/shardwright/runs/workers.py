@@ -18,6 +18,7 @@ from shardwright.config import FleetConfig
 from shardwright.errors import ControlUnavailable, NotNow, ShardwrightError, TooLate
 from shardwright.runs.board import Board, Places, Superseded
 from shardwright.runs.kinds import Kind, by_name
+from shardwright.runs.log import log
 from shardwright.runs.stopping import StopRequest
 from shardwright.runs.walk import Control, Hands, Walk
 
@@ -123,7 +124,7 @@ class Worker:
         self._fleet = fleet
         self._kinds = tuple(kinds)
         self._limits = limits
-        self._say = say
+        self._say_aloud = say
         self._attendant = Attendant(control, fleet, worker_name(), limits)
         self._engine = make_engine(self._attendant.name, self._carry)
         self._promised: set[tuple[int, int]] = set()
@@ -145,6 +146,10 @@ class Worker:
             self._let_go(stop)  # what the engine had fetched by then
         with suppress(ControlUnavailable), self._control() as connection:
             self._board(connection).leave(self._attendant.name)
+
+    def _say(self, text: str) -> None:
+        log(text, worker=self._attendant.name)
+        self._say_aloud(text)
 
     def _attend(self, stop: StopRequest) -> None:
         try:

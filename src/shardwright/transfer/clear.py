@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -32,16 +32,21 @@ def clear(
     """
     removed = 0
     for table in reversed(scope.tables):
-        for count in _batches(connection, table, context):
+        for count in clear_table(connection, table, context):
             removed += count
             context.report(Progress("clean", removed))
             pace(count)
-        if table.placed.way.climbs:
-            removed += _remove_dangling(connection, table)
     return removed
 
 
-def _batches(connection: psycopg.Connection[Any], table: MovedTable, context: StepContext) -> Any:
+def clear_table(connection: psycopg.Connection[Any], table: MovedTable, context: StepContext) -> Iterator[int]:
+    """The same of one table; gives how many rows have just gone, part by part."""
+    yield from _batches(connection, table, context)
+    if table.placed.way.climbs:
+        yield _remove_dangling(connection, table)
+
+
+def _batches(connection: psycopg.Connection[Any], table: MovedTable, context: StepContext) -> Iterator[int]:
     """The keys are listed once: asked for batch by batch, the server would walk over everybody's rows each time."""
     if not table.key:
         yield connection.execute(

@@ -1,8 +1,8 @@
 """The copy: every row of the tenant, in parts, several at once, resumable; what is there always equals one snapshot.
 
-Small tables go together in one transaction. One that is larger is shared out by a hash of its keys: for each share all
-of the tenant's rows are read, and those of the share sent. The keys of a very large table are listed once, and parts of
-the list copied: a list is dear, but a part of it costs the same however large the table. Streams share a snapshot.
+Small tables go together in one transaction. One that is larger is shared out (`shares.py`). The keys of a very large
+table are listed once, and parts of the list copied: a list is dear, but a part of it costs the same however large the
+table. Streams share a snapshot.
 Every new snapshot, after a while or after a death, begins with a drain: what was copied before is brought to it. A
 further part of a table leaves out the keys that are in the queue, since the drain brings them; and what a drain has
 brought leaves the list, in the transaction that takes it from the queue. So the copied part always is what the source
@@ -26,9 +26,11 @@ from psycopg import sql
 
 from shardwright.pg.queries import load
 from shardwright.runs.kinds import Progress, StepContext
+from shardwright.transfer.clear import clear_table
 from shardwright.transfer.drain import BY_INDEX, drain, forget_drained, make_room, snapshot
 from shardwright.transfer.scope import MovedTable, Scope
 from shardwright.transfer.sessions import Sessions, write_silently
+from shardwright.transfer.shares import Share
 from shardwright.transfer.stream import Pace, Streamed, stream
 
 PART_BYTES = 8 << 20
@@ -39,7 +41,7 @@ _SMALL = _MOST  # so many rows of the tenant, of one table or of several, are on
 _SHARE_ROWS, _SHARE_BYTES = 1_000_000, 512 << 20  # one that dies is begun anew: it should not be too large
 _MOST_SHARES = 8
 _WHOLE = 0
-_SHARES = 1 << 16  # the number of a share says of how many it is one, which may not change after a death
+_FILES = -1  # not a part: under it the ledger has the number of the files in which the table lay when it was shared out
 _ALONE = "SET LOCAL max_parallel_workers_per_gather = 0"  # a worker hands on each row, and streams are at work already
 _HELD = "SET LOCAL idle_in_transaction_session_timeout = 0"  # a share that is slowed down may take hours
 _queries = load(__package__, "copy.sql")
@@ -47,13 +49,18 @@ _queries = load(__package__, "copy.sql")
 
 @dataclass(frozen=True)
 class Part:
-    """The rows of a table whose keys have these places in its list; of a table that has no list, one of `shares`."""
+    """The rows of a table whose keys have these places in its list; or those of a share; or all."""
 
     table: MovedTable
     number: int
     first: int | None = None
     last: int | None = None
-    shares: int = 1
+    share: Share | None = None
+
+    @classmethod
+    def of(cls, table: MovedTable, share: Share) -> Part:
+        """A share of the table."""
+        return cls(table, share.number, share=share)
 
 
 Job = tuple[Part, ...]  # what is copied in one transaction
@@ -120,7 +127,9 @@ class Copy:
             make_room(writer, self._scope.tables)
             pairs = stack.enter_context(_Pairs(self._source, self._target))
             pool = stack.enter_context(ThreadPoolExecutor(self._streams, thread_name_prefix="copy"))
-            self._done = {(tab, part): Streamed(rows, size) for tab, part, rows, size in self._ledger(writer)}
+            ledger = self._ledger(writer)
+            self._done = {(tab, part): Streamed(rows, size) for tab, part, rows, size in ledger if part != _FILES}
+            self._files = {tab: size for tab, part, _, size in ledger if part == _FILES}
             self._brought = sum(self._done.values(), Streamed())
             for tables in self._groups(reader):
                 self._copy_tables(tables, reader, writer, pool, pairs)
@@ -164,8 +173,13 @@ class Copy:
         if len(tables) == 1:
             jobs = [(part,) for part in self._parts(reader, tables[0])]
         while left := [job for job in jobs if not all((each.table.number, each.number) in self._done for each in job)]:
-            with self._at_one_moment(reader, writer, self._begun(tables)) as moment:
-                self._copy_jobs(left, moment, pool, pairs)
+            try:
+                with self._at_one_moment(reader, writer, self._begun(tables), jobs[0][0]) as moment:
+                    self._copy_jobs(left, moment, pool, pairs)
+            except _Rewritten:
+                self._begin_anew(tables[0], writer)
+                self._copy_tables(tables, reader, writer, pool, pairs)
+                return
         if jobs[0][0].number != _WHOLE:
             self._note(writer, Part(tables[0], _WHOLE), Streamed())
 
@@ -231,10 +245,15 @@ class Copy:
     # --- snapshots ------------------------------------------------------------------------------
 
     @contextmanager
-    def _at_one_moment(self, reader: Any, writer: Any, begun: Collection[MovedTable]) -> Iterator[str]:
-        """A new snapshot, to which all that is there has been brought; gives the name by which streams share it."""
+    def _at_one_moment(self, reader: Any, writer: Any, begun: Collection[MovedTable], first: Part) -> Iterator[str]:
+        """A new snapshot, to which all that is there has been brought; gives the name by which streams share it.
+
+        Raises _Rewritten where the rows of the shares, of which `first` is one, do not lie any more where they did.
+        """
         with snapshot(reader) as taken:
             reader.execute(_HELD)
+            if first.share is not None and first.share.blocks is not None:
+                self._hold(reader, writer, first.table)
             row = reader.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone()
             if drain(reader, writer, self._scope, begun).keys + self._also(reader):
                 with self._source.open() as other:
@@ -249,17 +268,40 @@ class Copy:
             elif (table.number, _WHOLE) in self._done:
                 forget_drained(other, [table], taken)
 
+    def _hold(self, reader: Any, writer: Any, table: MovedTable) -> None:
+        """Nobody rewrites the table until the snapshot's end. Raises _Rewritten where somebody has before."""
+        reader.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(table.name.identifier))
+        files = _heap(reader, table)[1]
+        if table.number not in self._files:
+            self._note(writer, Part(table, _FILES), Streamed(0, files))
+            self._files[table.number] = files
+        if self._files[table.number] != files:
+            raise _Rewritten
+
+    def _begin_anew(self, table: MovedTable, writer: psycopg.Connection[Any]) -> None:
+        """Nothing of the table is at the target, and none of its shares is noted."""
+        with writer.transaction():
+            for _ in clear_table(writer, table, self._context):
+                pass
+            writer.execute(
+                sql.SQL("DELETE FROM {} WHERE tab = {}").format(self._scope.copied, sql.Literal(table.number))
+            )
+        self._files.pop(table.number)
+        self._done = {place: brought for place, brought in self._done.items() if place[0] != table.number}
+        self._brought = sum(self._done.values(), Streamed())
+
     # --- parts and the ledger -------------------------------------------------------------------
 
     def _parts(self, reader: Any, table: MovedTable) -> list[Part]:
         """The same after a death: a list that was made is kept, and shares stay shares."""
         if not self._has_list(reader, table):
-            begun = self._shares_begun(table)
-            shares = begun or self._shares(table)
-            if shares == 1:
+            if begun := self._shares_begun(table):
+                return [Part.of(table, share) for share in begun]
+            count = self._shares(table)
+            if count == 1:
                 return [Part(table, _WHOLE)]
-            if begun or shares <= max(_MOST_SHARES, self._streams):
-                return [Part(table, -(shares * _SHARES + share), shares=shares) for share in range(shares)]
+            if count <= max(_MOST_SHARES, self._streams):
+                return [Part.of(table, share) for share in Share.all(count, _heap(reader, table)[0])]
             self._make_list(reader, table)
         length, size = reader.execute(
             sql.SQL("SELECT coalesce(max(n), 0), (SELECT size FROM {} LIMIT 1) FROM {}").format(table.list, table.list)
@@ -271,9 +313,10 @@ class Copy:
         values = {"name": table.list.as_string(None)}
         return bool(connection.execute(_queries["exists"], values).fetchone()[0])
 
-    def _shares_begun(self, table: MovedTable) -> int | None:
-        """Of how many shares some are at the target."""
-        return next((-part // _SHARES for number, part in self._done if number == table.number and part < _WHOLE), None)
+    def _shares_begun(self, table: MovedTable) -> list[Share]:
+        """All shares of the table where one is at the target."""
+        numbers = (number for tab, number in self._done if tab == table.number and number < _WHOLE)
+        return next((Share.of(number).siblings for number in numbers), [])
 
     def _shares(self, table: MovedTable) -> int:
         """Into how many the table is shared out; as many as there are streams, or twice as many, ..."""
@@ -326,6 +369,18 @@ def _one_at_a_time(pace: Pace) -> Pace:
     return paced
 
 
+class _Rewritten(Exception):
+    """The rows of a table do not lie where they did."""
+
+
+def _heap(reader: psycopg.Connection[Any], table: MovedTable) -> tuple[int | None, int]:
+    """The blocks of the table's largest partition, None where rows go by no block; in which files it lies."""
+    if table.here.table.image is not None:
+        return None, 0
+    row = reader.execute(_queries["heap"], {"table": table.name.identifier.as_string(None)}).fetchone()
+    return (row[0], row[1]) if row else (None, 0)
+
+
 def _width(table: MovedTable) -> float:
     """Bytes of a row, indexes and all."""
     there = table.here.placed
@@ -342,18 +397,9 @@ def _rows(part: Part, *, but_drained: bool) -> sql.Composed:
         drained = sql.SQL("NOT EXISTS (SELECT FROM {} AS q WHERE {})").format(table.queue, same)
     if part.first is None:
         return sql.SQL("SELECT {} FROM {} AS r WHERE {} AND {} AND {}").format(
-            table.columns(), source, mine, drained, _in_share(part)
+            table.columns(), source, mine, drained, part.share.has(part.table) if part.share else sql.SQL("true")
         )
     return sql.SQL("SELECT {} FROM {} AS l JOIN {} AS r ON {} WHERE l.n > {} AND l.n <= {} AND {} AND {}").format(
         table.columns(), table.list, source, table.is_row("r", "l"),
         sql.Literal(part.first), sql.Literal(part.last), table.checked(), drained,
     )  # fmt: skip
-
-
-def _in_share(part: Part) -> sql.Composable:
-    if part.shares == 1:
-        return sql.SQL("true")
-    hashed = part.table.hash_of_key()
-    return sql.SQL("({} % {n} + {n}) % {n} = {}").format(
-        hashed, sql.Literal(-part.number % _SHARES), n=sql.Literal(part.shares)
-    )

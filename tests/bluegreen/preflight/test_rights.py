@@ -10,9 +10,9 @@ import pytest
 
 from pair import as_role
 from shardwright import errors
-from shardwright.bluegreen.operate import ChangeStatus
 from shardwright.bluegreen.preflight.grants import grants
 from shardwright.bluegreen.shard_sets.drop import drop
+from shardwright.bluegreen.status import ChangeStatus
 from shardwright.pg import databases
 from two_sets import Sets
 

@@ -31,8 +31,8 @@ from shardwright.cli.words import counted, event_line, identifier, size, span
 from shardwright.runs.stopping import LetGoRequest, stop_on_signals
 
 if TYPE_CHECKING:
-    from shardwright.bluegreen.operate import ChangeStatus
     from shardwright.bluegreen.start import ChangePlan
+    from shardwright.bluegreen.status import ChangeStatus
     from shardwright.fleet import Fleet
     from shardwright.runs.board import RunEvent
 

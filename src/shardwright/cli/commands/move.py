@@ -16,9 +16,9 @@ from shardwright.runs.stopping import StopRequest, stop_on_signals
 
 if TYPE_CHECKING:
     from shardwright.fleet import Fleet
-    from shardwright.move.operate import MoveStatus
     from shardwright.move.preflight.finding import Finding
     from shardwright.move.start import MoveOptions
+    from shardwright.move.status import MoveStatus
     from shardwright.runs.board import RunEvent
 
 

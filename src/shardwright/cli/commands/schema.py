@@ -22,7 +22,7 @@ from shardwright.cli.words import (
     summary_line,
     unread_line,
 )
-from shardwright.runs.results import RunResult, revisions_text
+from shardwright.runs.results import RunResult, Status, revisions_text
 from shardwright.runs.stopping import StopRequest, stop_on_signals
 
 if TYPE_CHECKING:
@@ -187,22 +187,35 @@ def _confirm_rollback(screen: Screen, fleet: Fleet, options: RollbackOptions) ->
 def status(
     screen: Screen,
     *,
-    target: Annotated[
-        str, typer.Option("--require", metavar="REV", help="Beside which revision; default: the heads.")
-    ] = "heads",
+    require: Annotated[
+        str | None,
+        typer.Option("--require", metavar="REV", help="Exit 1 unless every shard has at least this revision."),
+    ] = None,
     shards: Shards = None,
     schema: Annotated[
         bool,
         typer.Option("--schema", help="Also group the shards by what their schemas really are; exit 1 unless alike."),
     ] = False,
 ) -> int:
-    """Show where every shard's schema stands; exit 1 unless all are up to date."""
+    """Show where every shard's schema stands; exit 1 unless all are up to date, or have the revision required."""
     fleet = screen.fleet()
     if schema:
-        return _tell_with_schemas(screen, fleet.schema(target=target, shards=shards))
-    result = fleet.status(target=target, shards=shards)
+        return _tell_with_schemas(screen, fleet.schema(target=require or "heads", shards=shards))
+    if require is not None:
+        return _tell_gate(screen, fleet.require_revision(require, shards=shards))
+    result = fleet.status(shards=shards)
     screen.document(result.as_dict())
     _tell_lines(screen, status_lines(result))
+    return result.exit_code
+
+
+def _tell_gate(screen: Screen, result: RunResult) -> int:
+    """A line for each shard that lacks what is required, and how many have it."""
+    screen.document(result.as_dict())
+    lacking = [each for each in result.results if each.status is not Status.UP_TO_DATE]
+    _tell_lines(screen, map(result_line, lacking))
+    have = len(result.results) - len(lacking)
+    screen.line(f"{have} of {counted(len(result.results), 'shard')} have {result.target}", important=True)
     return result.exit_code
 
 

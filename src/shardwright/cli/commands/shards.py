@@ -24,7 +24,7 @@ app.add_typer(group, name="shards")
 
 @command(group, examples=("shardwright shards", "shardwright shards --json"))
 def list_shards(screen: Screen, context: typer.Context, shards: Shards = None) -> int:
-    """List the shards with version, tenants, size and health."""
+    """List the shards with version, tenants, size, connections of their server, and health."""
     del context
     fleet = screen.fleet()
     revisions = _revisions(screen, fleet, shards)
@@ -125,4 +125,7 @@ def _row(shard: Shard, health: ShardHealth, revision: ShardResult | None, width:
     tenants = "" if health.facts["tenants"] is None else f"  {health.facts['tenants']} tenants"
     labels = "".join(f"  {key}={value}" for key, value in shard.labels.items())
     schema = f"{revisions_text(revision.after) or '?'} {revision.status.replace('_', ' ')}" if revision else "?"
-    return f"{mark} {health.shard:<{width}}  {shard.host}  {schema}{tenants}  {size(health.facts['bytes'])}{labels}"
+    used = f"  {health.facts['connections']} of {health.facts['connections_allowed']} connections"
+    return (
+        f"{mark} {health.shard:<{width}}  {shard.host}  {schema}{tenants}  {size(health.facts['bytes'])}{used}{labels}"
+    )

@@ -14,6 +14,7 @@ from shardwright.cli.words import MANY, Line, counted, identifier
 if TYPE_CHECKING:
     from shardwright.catalog.comparison import Comparison, Difference
     from shardwright.catalog.placement import Placement
+    from shardwright.move.verify import Verification
     from shardwright.pg.faults import Fault
 
 group = typer.Typer(help="The tenants: which shard each is on.")
@@ -66,7 +67,8 @@ def locate(
     screen.document(search.as_dict())
     where = " and ".join(search.found) or "on no shard" + (" that was read" if search.unread else "")
     screen.line(f"{identifier(search.tenant)}  {where}", important=True)
-    _tell_unread(screen, search.unread)
+    for text, style in _unread_lines(search.unread):
+        screen.line(text, style=style, important=True)
     return search.exit_code
 
 
@@ -129,11 +131,18 @@ def verify(screen: Screen) -> int:
     """Show where directory, shards and fences differ; exit 1 unless every tenant, and all its rows, are on one shard."""
     found = screen.fleet().verify_tenants()
     screen.document(found.as_dict())
-    _tell(screen, found.comparison)
-    for each in (*found.fences, *found.orphans):
-        screen.line(f"✗ {each.shard}: {each.fact}; try: {each.cure}", style="red", important=True)
+    for text, style in verification_lines(found):
+        screen.line(text, style=style, important=True)
     screen.line(", ".join(_summary(found.comparison, "where the directory says")), important=True)
     return 0 if found.is_equal else 1
+
+
+def verification_lines(found: Verification, told: Collection[str] = ()) -> Iterator[Line]:
+    """What is not where it should be, and the shards that were not read, but those that were `told` already."""
+    yield from _lines(found.comparison, ())
+    yield from _unread_lines({name: fault for name, fault in found.comparison.unread.items() if name not in told})
+    for each in (*found.fences, *found.orphans):
+        yield f"✗ {each.shard}: {each.fact}; try: {each.cure}", "red"
 
 
 def _line(found: Placement) -> str:
@@ -143,7 +152,8 @@ def _line(found: Placement) -> str:
 def _tell(screen: Screen, comparison: Comparison, done_with: Collection[str] = ()) -> None:
     for text, style in _lines(comparison, done_with):
         screen.line(text, style=style, important=style == "red")
-    _tell_unread(screen, comparison.unread)
+    for text, style in _unread_lines(comparison.unread):
+        screen.line(text, style=style, important=True)
 
 
 def _lines(comparison: Comparison, done_with: Collection[str]) -> Iterator[Line]:
@@ -193,10 +203,10 @@ def _told(kind: str, each: Difference) -> str:
     return f"on {found or 'no shard'}, {says}"
 
 
-def _tell_unread(screen: Screen, unread: Mapping[str, Fault]) -> None:
+def _unread_lines(unread: Mapping[str, Fault]) -> Iterator[Line]:
     for shard, fault in unread.items():
         hint = f"; try: {fault.hint}" if fault.hint else ""
-        screen.line(f"✗ {shard}: not read: {fault.reason}{hint}", style="red", important=True)
+        yield f"✗ {shard}: not read: {fault.reason}{hint}", "red"
 
 
 def _summary(comparison: Comparison, agreeing: str, done_with: Collection[str] = ()) -> list[str]:

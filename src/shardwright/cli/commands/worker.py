@@ -23,6 +23,7 @@ def worker(
     fleet = screen.fleet()
     with stop_on_signals(StopRequest()) as stop:
         fleet.work(at_once=at_once, stop=stop, say=lambda text: _say(screen, text))
+    screen.flush_traces()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # the engine has threads that no exit handler waits for well

@@ -1,0 +1,1 @@
+"""Says what is wrong, once, to whoever is to know."""

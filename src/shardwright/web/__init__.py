@@ -1,0 +1,1 @@
+"""`serve`: the pages, /metrics and /health/shards, over the functions of Fleet."""
