@@ -88,6 +88,16 @@ class BadTenantId(UsageError):
 
 
 @dataclass(eq=False)
+class WeakToken(UsageError):
+    """The dashboard's token is so short that it could be guessed."""
+
+    reason: str = ""
+    shortest: int = 16
+    fact = "the token has fewer than {shortest} characters"
+    cure = "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'   makes one"
+
+
+@dataclass(eq=False)
 class NeedsConfirmation(UsageError):
     """A destructive command was given without a terminal and without --yes."""
 
@@ -982,6 +992,26 @@ class NoSeed(Refused):
     file: str
     fact = "{file} has no fleet.seed, and there is no seeds/*.sql beside it"
     cure = 'set seed = "myapp.seeds:seed" under [fleet], or put SQL files into seeds/'
+
+
+@dataclass(eq=False)
+class OpenToAll(Refused):
+    """The dashboard would be within reach of other machines, with nothing that asks who comes."""
+
+    host: str
+    fact = "{host} can be reached from other machines, and there is no token: anybody could read the fleet there"
+    cure = "export SHARDWRIGHT_TOKEN=…, or leave --host out and come by ssh -L; --public lets anybody read"
+
+
+@dataclass(eq=False)
+class AddressTaken(Refused):
+    """Something else listens where the dashboard was to listen, or nothing may."""
+
+    host: str
+    port: int
+    why: str
+    fact = "nothing can listen on {host} port {port}: {why}"
+    cure = "shardwright serve --port 0   takes one that is free"
 
 
 @dataclass(eq=False)

@@ -428,6 +428,10 @@ class Fleet:
             raise errors.NoSuchMove(what=f"tenant {tenant!r}")
         return moves.status_of(self.resolved, tenant)
 
+    def move_of_run(self, number: int) -> MoveStatus | None:
+        """The move that the run is; None where it is none."""
+        return moves.status_of_run(self.resolved, number) if self._has_control else None
+
     def undo_move(
         self, tenant: str, *, stop: StopRequest | None = None, tell: Callable[[RunEvent], None] = lambda _: None
     ) -> MoveStatus:
@@ -435,19 +439,31 @@ class Fleet:
 
         Raises NoSuchMove, NotSwitched, TooLate.
         """
-        return self.carry_move(tenant, operate.ask_undo(self._for_acting, tenant), stop=stop, tell=tell)
+        return self.carry_move(tenant, self.ask_undo_move(tenant), stop=stop, tell=tell)
+
+    def ask_undo_move(self, tenant: str) -> int:
+        """`undo_move`, left to whichever worker is free; gives the run."""
+        return operate.ask_undo(self._for_acting, tenant)
 
     def cancel_move(
         self, tenant: str, *, stop: StopRequest | None = None, tell: Callable[[RunEvent], None] = lambda _: None
     ) -> MoveStatus:
         """`undo_move` for a move that is not switched yet; refuses to take back one that is."""
-        return self.carry_move(tenant, operate.ask_cancel(self._for_acting, tenant), stop=stop, tell=tell)
+        return self.carry_move(tenant, self.ask_cancel_move(tenant), stop=stop, tell=tell)
+
+    def ask_cancel_move(self, tenant: str) -> int:
+        """`cancel_move`, left to whichever worker is free; gives the run."""
+        return operate.ask_cancel(self._for_acting, tenant)
 
     def finish_move(
         self, tenant: str, *, stop: StopRequest | None = None, tell: Callable[[RunEvent], None] = lambda _: None
     ) -> MoveStatus:
         """The source is cleaned, and the way back closed. Raises NoSuchMove, NotSwitched."""
-        return self.carry_move(tenant, operate.ask_finish(self._for_acting, tenant), stop=stop, tell=tell)
+        return self.carry_move(tenant, self.ask_finish_move(tenant), stop=stop, tell=tell)
+
+    def ask_finish_move(self, tenant: str) -> int:
+        """`finish_move`, left to whichever worker is free; gives the run."""
+        return operate.ask_finish(self._for_acting, tenant)
 
     def verify_move(self, tenant: str) -> Certificate:
         """Both sides of a switched move compared anew; changes nothing. Raises NoSuchMove, NotSwitched."""
@@ -510,6 +526,10 @@ class Fleet:
             raise errors.NoSuchChange(what=f"shard set {self.config.fleet.set!r}")
         return changes.status(self.resolved)
 
+    def change_of_run(self, number: int) -> ChangeStatus | None:
+        """The change that the run is; None where it is none."""
+        return changes.status_of_run(self.resolved, number) if self._has_control else None
+
     def carry_bluegreen(
         self,
         run: int,
@@ -560,7 +580,11 @@ class Fleet:
 
         Raises NoSuchChange, ChangeNotThere, NoWayBack.
         """
-        return self.carry_bluegreen(changing.ask_undo(self._for_acting), stop=stop, tell=tell)
+        return self.carry_bluegreen(self.ask_undo_bluegreen(), stop=stop, tell=tell)
+
+    def ask_undo_bluegreen(self) -> int:
+        """`undo_bluegreen`, left to whichever worker is free; gives the run."""
+        return changing.ask_undo(self._for_acting)
 
     def cancel_bluegreen(
         self, *, stop: StopRequest | None = None, tell: Callable[[RunEvent], None] = lambda _: None
@@ -580,8 +604,12 @@ class Fleet:
     ) -> ChangeStatus:
         """The way back is closed, nothing of the change is left on any shard; blue shards only read from then on,
         unless `leave_writable`. Raises NoSuchChange, ChangeNotThere."""
-        run = changing.ask_finish(self._for_acting, leave_writable=leave_writable)
+        run = self.ask_finish_bluegreen(leave_writable=leave_writable)
         return self.carry_bluegreen(run, stop=stop, tell=tell)
+
+    def ask_finish_bluegreen(self, *, leave_writable: bool = False) -> int:
+        """`finish_bluegreen`, left to whichever worker is free; gives the run."""
+        return changing.ask_finish(self._for_acting, leave_writable=leave_writable)
 
     def bluegreen_tenant(self, tenant: str) -> ChangedTenant:
         """One tenant of the open change, else of the last. Raises NoSuchChange, NoSuchTenant."""
@@ -655,10 +683,10 @@ class Fleet:
         """
         return survey_tables(self.resolved, shard)
 
-    def runs(self, *, limit: int = 20) -> list[Run]:
-        """The newest runs in the ledger, newest first."""
+    def runs(self, *, limit: int = 20, before: int | None = None) -> list[Run]:
+        """The newest runs in the ledger, newest first; with `before`, of those with a smaller number."""
         with self._ledger() as ledger:
-            return [ledger.as_it_is(run) for run in ledger.runs(limit)] if ledger else []
+            return [ledger.as_it_is(run) for run in ledger.runs(limit, before=before)] if ledger else []
 
     def run(self, number: int) -> tuple[Run, list[ShardResult]]:
         """One run and each shard's result in it. Raises NoSuchRun."""
@@ -666,6 +694,18 @@ class Fleet:
             if ledger is None:
                 raise errors.NoSuchRun(run=number)
             return ledger.as_it_is(ledger.run(number)), ledger.results(number)
+
+    def plan_of(self, number: int) -> Mapping[str, Any]:
+        """What the run was to do, as the ledger has it. Raises NoSuchRun."""
+        with self._ledger() as ledger:
+            if ledger is None:
+                raise errors.NoSuchRun(run=number)
+            return ledger.plan(number)
+
+    def mark(self) -> tuple[Any, ...]:
+        """Another value than before, whenever something has happened in any run; asks the control database little."""
+        with self._ledger() as ledger:
+            return ledger.mark() if ledger else ()
 
     def resume(
         self, number: int, *, stop: StopRequest | None = None, on_event: Listener = ignore
@@ -739,6 +779,16 @@ class Fleet:
         """What has happened in a durable run since the event of that number."""
         with self._board() as board:
             return board.events(number, after=after)
+
+    def recent_events(self, number: int, *, most: int = 200) -> list[RunEvent]:
+        """The newest of what has happened in a durable run, oldest first, without its progress."""
+        with self._board() as board:
+            return board.recent(number, most=most)
+
+    def course(self, number: int, *, points: int = 400) -> list[tuple[datetime, Mapping[str, Any]]]:
+        """How far a durable run was at moments spread over its time, oldest first."""
+        with self._board() as board:
+            return board.course(number, points=points)
 
     def eta(self, number: int) -> Eta | None:
         """How long the step under way will still take; None where too little is known."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,10 +120,20 @@ def status(fleet: FleetConfig) -> ChangeStatus:
 
 def last_change_in(control: psycopg.Connection[Any], shard_set: str) -> ChangeStatus | None:
     """The same, over a connection to the control database; None where there never was one."""
+    found = Changes(control, shard_set).last()
+    return _status(control, shard_set, found) if found else None
+
+
+def status_of_run(fleet: FleetConfig, run: int) -> ChangeStatus | None:
+    """The change that the run is; None where it is none."""
+    with read_control(fleet.control, application_name=NAME) as control, suppress(errors.NoSuchChange):
+        if control is not None:
+            return _status(control, fleet.shard_set, Changes(control, fleet.shard_set).change(run))
+    return None
+
+
+def _status(control: psycopg.Connection[Any], shard_set: str, found: Change) -> ChangeStatus:
     changes, board = Changes(control, shard_set), Board(control, shard_set)
-    found = changes.last()
-    if found is None:
-        return None
     run = board.run(found.run)
     assert run is not None  # noqa: S101 a change has a run, and no run is ever deleted
     return ChangeStatus(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +71,14 @@ def status_of(fleet: FleetConfig, tenant: str) -> MoveStatus:
         if control is None or found is None:
             raise errors.NoSuchMove(what=f"tenant {tenant!r}")
         return _status(Board(control, fleet.shard_set), found)
+
+
+def status_of_run(fleet: FleetConfig, run: int) -> MoveStatus | None:
+    """The move that the run is; None where it is none."""
+    with read_control(fleet.control, application_name=_NAME) as control, suppress(errors.NoSuchMove):
+        if control is not None:
+            return _status(Board(control, fleet.shard_set), Moves(control, fleet.shard_set).move(run))
+    return None
 
 
 def _status(board: Board, move: Move) -> MoveStatus:

@@ -206,6 +206,15 @@ class Board:
         rows = self._connection.execute(_queries["events"], {"run": run, "after": after})
         return [RunEvent(*row) for row in rows]
 
+    def recent(self, run: int, *, most: int = 200) -> list[RunEvent]:
+        """The newest of what has happened, oldest first, without how far it was."""
+        rows = self._connection.execute(_queries["recent_events"], {"run": run, "most": most}).fetchall()
+        return [RunEvent(*row) for row in reversed(rows)]
+
+    def course(self, run: int, *, points: int = 400) -> list[tuple[datetime, Mapping[str, Any]]]:
+        """How far the run was at moments spread evenly over its time, oldest first, twice `points` at most."""
+        return list(self._connection.execute(_queries["course"], {"run": run, "points": points}))
+
     def samples(self, run: int) -> list[tuple[float, Mapping[str, Any]]]:
         """The newest moments (in seconds) at which progress was told, oldest first."""
         rows = self._connection.execute(_queries["progress_samples"], {"run": run}).fetchall()
@@ -417,9 +426,9 @@ class Board:
             if found.state == "running":
                 self._wish(run, "cancel")
             elif found.state == "queued" and all(step.state == "to do" for step in steps):
-                self._operate(run, "cancelled", "an operator cancelled it")
+                self._operate(run, "cancelled", f"{operator()} cancelled it")
             else:
-                self._operate(run, "queued", "an operator cancelled it", back=True)
+                self._operate(run, "queued", f"{operator()} cancelled it", back=True)
 
     def pause(self, run: int) -> None:
         """The run rests after what it is doing. Raises NoSuchRun, NotNow."""
@@ -427,13 +436,13 @@ class Board:
             if self._require(run, "pause", ("queued", "running")).state == "running":
                 self._wish(run, "pause")
             else:
-                self._operate(run, "paused", "an operator paused it")
+                self._operate(run, "paused", f"{operator()} paused it")
 
     def resume(self, run: int) -> None:
         """A run that rests or is parked is in the queue again. Raises NoSuchRun, NotNow."""
         with self._connection.transaction():
             self._require(run, "resume", ("paused", "parked"))
-            self._operate(run, "queued", "an operator resumed it")
+            self._operate(run, "queued", f"{operator()} resumed it")
 
     def approve(self, run: int) -> str:
         """The step that waits may begin, with who said so; gives its name. Raises NoSuchRun, NotNow."""
@@ -445,6 +454,7 @@ class Board:
 
     def _wish(self, run: int, wish: str) -> None:
         self._connection.execute(_queries["wish"], {"run": run, "wish": wish})
+        self._note(run, "message", {"text": f"{operator()} wants to {wish} it"})
 
     def _require(self, run: int, action: str, states: Sequence[str]) -> DurableRun:
         """The run, in one of these states and held there until the transaction ends."""

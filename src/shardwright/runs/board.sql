@@ -167,6 +167,22 @@ INSERT INTO shardwright.run_event (run, kind, data) VALUES (%(run)s, %(kind)s, %
 -- name: events
 SELECT id, at, kind, data FROM shardwright.run_event WHERE run = %(run)s AND id > %(after)s ORDER BY id LIMIT 1000
 
+-- name: recent_events
+SELECT id, at, kind, data FROM shardwright.run_event WHERE run = %(run)s AND kind <> 'progress' ORDER BY id DESC LIMIT %(most)s
+
+-- name: course
+-- The newest moment always; of a run that goes on for days, the last hours.
+SELECT at, data
+FROM (
+    SELECT at, data, row_number() OVER (ORDER BY id DESC) - 1 AS place, count(*) OVER () AS total
+    FROM (
+        SELECT id, at, data FROM shardwright.run_event
+        WHERE run = %(run)s AND kind = 'progress' ORDER BY id DESC LIMIT 20000
+    ) AS newest
+) AS counted
+WHERE place %% greatest(1, total / %(points)s) = 0
+ORDER BY at
+
 -- name: progress_samples
 -- Since the run was last let go on: what came before a rest says nothing of how fast it goes.
 SELECT extract('epoch' FROM at)::float, data

@@ -46,9 +46,18 @@ WHERE id = %(run)s
 SELECT id, kind, shard_set, state, target, undoes, started_by, started_on, process, started_at, finished_at,
        exit_code, note, durable
 FROM shardwright.run
-WHERE shard_set = %(shard_set)s
+WHERE shard_set = %(shard_set)s AND (%(before)s::bigint IS NULL OR id < %(before)s)
 ORDER BY id DESC
 LIMIT %(limit)s
+
+-- name: plan
+SELECT plan FROM shardwright.run WHERE id = %(run)s
+
+-- name: mark
+-- The newest event, and of runs without any, which are rollouts of a process's own, the newest result.
+SELECT (SELECT max(id) FROM shardwright.run_event), (SELECT max(id) FROM shardwright.run),
+       (SELECT max(shard.changed_at) FROM shardwright.run_shard AS shard
+        JOIN shardwright.run ON run.id = shard.run WHERE run.state = 'running' AND NOT run.durable)
 
 -- name: open_runs
 SELECT id, kind, shard_set, state, target, undoes, started_by, started_on, process, started_at, finished_at,

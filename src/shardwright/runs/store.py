@@ -7,7 +7,9 @@ import json
 import os
 import socket
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -21,6 +23,7 @@ from shardwright.runs.results import ShardResult, Status
 
 _queries = load(__package__)
 _SET_LOCKS = 1 << 16  # set locks are numbers from here on, below are locks of other things
+_asked_by: ContextVar[str | None] = ContextVar("asked_by", default=None)
 Decision = Literal["commit", "abort"]
 
 
@@ -232,9 +235,9 @@ class Ledger:
             raise errors.NoSuchRun(run=run)
         return Run(*row)
 
-    def runs(self, limit: int = 20) -> list[Run]:
-        """The newest runs of the set, newest first."""
-        values = {"shard_set": self._shard_set, "limit": limit}
+    def runs(self, limit: int = 20, *, before: int | None = None) -> list[Run]:
+        """The newest runs of the set, newest first; with `before`, of those with a smaller number."""
+        values = {"shard_set": self._shard_set, "limit": limit, "before": before}
         return [Run(*row) for row in self._connection.execute(_queries["runs"], values)]
 
     def open_runs(self) -> list[tuple[Run, float]]:
@@ -261,6 +264,18 @@ class Ledger:
     def last_rollout(self) -> Run | None:
         """The newest `migrate` that began with a shard."""
         return self._one("last_rollout")
+
+    def plan(self, run: int) -> Mapping[str, Any]:
+        """What the run was to do, as it was written down at its begin. Raises NoSuchRun."""
+        row = self._connection.execute(_queries["plan"], {"run": run}).fetchone()
+        if row is None:
+            raise errors.NoSuchRun(run=run)
+        found: Mapping[str, Any] = row[0]
+        return found
+
+    def mark(self) -> tuple[Any, ...]:
+        """Another value than before, whenever something has happened in any run."""
+        return tuple(self._connection.execute(_queries["mark"]).fetchone() or ())
 
     def results(self, run: int) -> list[ShardResult]:
         """Every shard's result in that run, by name."""
@@ -296,8 +311,20 @@ def set_lock(shard_set: str) -> int:
     return _SET_LOCKS + zlib.crc32(shard_set.encode()) % (1 << 30)
 
 
+@contextmanager
+def acting_for(who: str) -> Iterator[None]:
+    """Within, in this thread, whatever is recorded was done by `who`."""
+    before = _asked_by.set(who)
+    try:
+        yield
+    finally:
+        _asked_by.reset(before)
+
+
 def operator() -> str:
-    """Who is at work: $SHARDWRIGHT_OPERATOR, or the user's name."""
+    """Who is at work: whom this thread acts for, else $SHARDWRIGHT_OPERATOR, or the user's name."""
+    if (who := _asked_by.get()) is not None:
+        return who
     try:
         return os.environ.get("SHARDWRIGHT_OPERATOR") or getpass.getuser()
     except (KeyError, OSError):

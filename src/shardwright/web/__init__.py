@@ -1,1 +1,1 @@
-"""`serve`: the pages, /metrics and /health/shards, over the functions of Fleet."""
+"""The dashboard: the picture of the fleet as pages, JSON and metrics, and the buttons beside it (`serve.serve`)."""
