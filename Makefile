@@ -54,6 +54,7 @@ docs: $(VENV)/.dev  ## the pages, strictly
 bench: $(VENV)/.dev  ## speed and memory beside the alembic command and psql, in one run
 	$(BIN)/python benchmarks/fleet.py
 	$(BIN)/python benchmarks/lock_queue.py
+	$(BIN)/python benchmarks/check.py
 	$(BIN)/python benchmarks/move.py
 	$(BIN)/python benchmarks/bluegreen.py
 

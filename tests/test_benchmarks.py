@@ -48,3 +48,14 @@ def test_the_benchmark_of_blue_green_changes_gives_every_figure() -> None:
     found = json.loads(done.stdout)["figures"]
     assert {name.split()[0].rstrip(",") for name in found} == {"backfill", "writes", "write", "lag"}
     assert not any(isnan(value) for figures in found.values() for value in figures.values())
+
+
+@pytest.mark.faults
+def test_the_benchmark_of_checks_gives_every_figure_within_the_budget() -> None:
+    """One JSON document, with a figure of each look; no look has more sessions at work than the budget."""
+    command = [sys.executable, str(_SCRIPTS / "check.py"), "--json", "--shards", "4", "--repeat", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)["figures"]
+    assert {"check", "check --quick", "status --require"} < figures.keys()
+    assert all(0 < each["connections"] <= 20 for each in figures.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -37,13 +38,16 @@ def make_changing(
     tmp_path: Path, make_database: Callable[[], str], cluster: Cluster, other_cluster: Cluster
 ) -> Iterator[MakeChanging]:
     """Makes arenas: the control database and blue on one server, green, which is not made yet, on the second."""
+    numbers = itertools.count()
     with ExitStack() as stack:
 
         def make(blue: int = 2, green: int = 2, *, tenants: int = 4, **fields: Any) -> Changing:
             blues = {f"blue_{number}": make_database() for number in range(blue)}
             greens = {f"green_{number}": database_to_be(other_cluster) for number in range(green)}
             stack.callback(drop_databases, other_cluster, list(greens.values()))
-            arena = Changing(tmp_path, make_database(), blues, greens, **fields)
+            folder = tmp_path / f"arena-{next(numbers)}"
+            folder.mkdir()
+            arena = Changing(folder, make_database(), blues, greens, **fields)
             stack.callback(arena.end)
             arena.fill(tenants=tenants)
             return arena

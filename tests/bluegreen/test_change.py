@@ -23,7 +23,7 @@ from shardwright.transfer import fence
 def test_as_many_shards_in_waves_one_tenant_home_again_then_for_good(make_changing: MakeChanging) -> None:
     """A canary, a share, the canary home, all: every acknowledged write is there, once, and each switch is proven."""
     arena = make_changing(2, 2)
-    arena.write()
+    arena.write(routers=1, ignorant=1)
     arena.begin()
     canary = arena.tenants[0]
     arena.switch([canary])
@@ -51,7 +51,7 @@ def test_as_many_shards_in_waves_one_tenant_home_again_then_for_good(make_changi
 def test_two_shards_become_three_of_another_shape_and_go_back_half_way(make_changing: MakeChanging) -> None:
     """A table split in two, a column renamed, a type changed: what green was told is at blue after the undo."""
     arena = make_changing(2, 3, shaped=True)
-    arena.write()
+    arena.write(routers=1, ignorant=1)
     arena.begin()
     arena.switch(share=0.5)
     assert len(arena.at_green) == 2
@@ -126,6 +126,7 @@ def test_the_throttle_is_heard_while_green_is_filled(make_changing: MakeChanging
         until(lambda: fleet.bluegreen_status().change.phase == "in_step")
 
 
+@pytest.mark.faults
 def test_a_green_table_that_refers_to_a_filled_one_is_no_hindrance_to_the_undo(make_changing: MakeChanging) -> None:
     """In a database that was there: no TRUNCATE is to be had; what was copied is gone, and the table is not."""
     arena = make_changing(1, 1, tenants=2)
@@ -140,25 +141,24 @@ def test_a_green_table_that_refers_to_a_filled_one_is_no_hindrance_to_the_undo(m
 
 
 def test_flags_that_contradict_the_directory_are_named(make_changing: MakeChanging) -> None:
-    """Of a tenant that was switched, of all who are not known by name; and what a change has left behind."""
-    arena = make_changing(1, 1, tenants=2)
-    run, fleet = arena.begin(), arena.project.fleet()
-    tenant = arena.tenants[0]
-    arena.switch([tenant])
+    """Of a tenant, of all who are not known by name; and what a change that is over has left behind."""
+    arena = make_changing(1, 1, tenants=1)
+    run, fleet, tenant = arena.begin(), arena.project.fleet(), arena.tenants[0]
     assert fleet.verify_tenants().is_equal
-    for flag, shard, whose in (
-        (fence.of_tenant(run, tenant), "blue_0", f"tenant {tenant!r} is on green_0"),
-        (fence.of_everybody(run), "green_0", "shared rows and new tenants are on blue_0"),
+    for flag, whose in (
+        (fence.of_tenant(run, tenant), f"tenant {tenant!r} is"),
+        (fence.of_everybody(run), "shared rows and new tenants are"),
     ):
-        arena.ask(shard, f"SELECT setval('{flag.flag.as_string()}', {fence.OPEN})")
-        (odd,) = fleet.verify_tenants().fences
-        assert (odd.shard, odd.fact) == (shard, f"{whose}, and the shard takes their writes")
-        arena.ask(shard, f"SELECT setval('{flag.flag.as_string()}', {fence.CLOSED})")
-    arena.undo()
-    assert fleet.verify_tenants().is_equal
-    arena.ask("blue_0", "CREATE SCHEMA shardwright; CREATE TABLE shardwright.move (move int)")
-    arena.ask("blue_0", "INSERT INTO shardwright.move VALUES (%s)", run)
-    assert "is still there, and the change is over" in str(fleet.verify_tenants().fences)
+        for shard, value, does in (("green_0", fence.OPEN, "takes"), ("blue_0", fence.CLOSED, "refuses")):
+            before = arena.ask(shard, f"SELECT last_value FROM {flag.flag.as_string()}")[0][0]
+            arena.ask(shard, f"SELECT setval('{flag.flag.as_string()}', {value})")
+            (odd,) = fleet.verify_tenants().fences
+            assert (odd.shard, odd.fact) == (shard, f"{whose} on blue_0, and the shard {does} their writes")
+            arena.ask(shard, f"SELECT setval('{flag.flag.as_string()}', {before})")
+    arena.ask("control", "UPDATE shardwright.bluegreen SET phase = 'undone'")
+    left = fleet.verify_tenants().fences
+    assert [each.shard for each in left] == ["blue_0", "green_0"]
+    assert "is still there, and the change is over" in left[0].fact
 
 
 ORDER = st.sampled_from(["canary", "share", "home", "write", "take over"])

@@ -246,7 +246,7 @@ def test_shards_are_listed_with_what_people_ask_for(project: Project, cli: Cli) 
     done = cli("shards")
     lines = done.out.splitlines()
     assert (done.code, len(lines)) == (1, 3)
-    assert re.fullmatch(r"✓ shard_0  /\S+:5432  r1 up to date  \d+\.\d MB", lines[0])
+    assert re.fullmatch(r"✓ shard_0  /\S+:5432  r1 up to date  \d+\.\d MB  \d+ of \d+ connections", lines[0])
     assert "No such file or directory" in lines[2]
 
 

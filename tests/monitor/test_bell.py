@@ -23,6 +23,7 @@ from shardwright.monitor.alerts.alert import Alert
 from shardwright.monitor.alerts.bell import Bell
 from shardwright.monitor.alerts.damping import Damping
 from shardwright.monitor.alerts.receivers import Log, NotTold, Receiver, receivers
+from shardwright.monitor.alerts.store import AlertStore
 from shardwright.pg.faults import Fault
 
 NOWHERE = DatabaseUrl.parse("postgresql://postgres@127.0.0.1:1/nobody")
@@ -100,6 +101,16 @@ def test_what_two_processes_find_is_told_once(control: DatabaseUrl) -> None:
         process.deliver()
     assert one_said == [("shard_0", "firing")]
     assert other_said == [("shard_0", "resolved")]
+
+
+def test_of_two_that_write_the_same_at_once_one_has_its_line_in(control: DatabaseUrl) -> None:
+    """Neither knew of the other, and one of them tells it."""
+    alert = Alert("shard_down", "shard_0", "critical", "it is away", "", DOWN.at)
+    with open_control(control, application_name="one") as one, open_control(control, application_name="two") as two:
+        for connection in (one, two):
+            AlertStore(connection, "main").begin([alert])
+        claimed = [AlertStore(connection, "main").claim(["log"]) for connection in (one, two)]
+    assert [[line.alert for line in lines] for lines in claimed] == [[alert], []]
 
 
 def test_a_trouble_that_comes_again_is_told_again(control: DatabaseUrl) -> None:

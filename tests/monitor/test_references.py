@@ -201,18 +201,26 @@ def test_hostile_names_and_values_are_only_names_and_values(make_project: MakePr
     assert (found.wrong, dict(found.unread), found.rows, found.is_well) == (None, {}, 2, True)
 
 
-def test_a_user_of_the_shard_can_not_slip_an_operator_in(make_project: MakeProject) -> None:
+def test_a_user_of_the_shard_can_not_slip_an_operator_in(
+    make_project: MakeProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Names are resolved in PostgreSQL's own schema alone, whatever the role's search path is."""
     project = fleet_with(make_project, shards=1)
     trap = (
         "CREATE FUNCTION public.yes(text, text) RETURNS boolean LANGUAGE sql AS 'SELECT true';"
+        "CREATE FUNCTION public.no(int, int) RETURNS boolean LANGUAGE sql AS 'SELECT false';"
         "CREATE OPERATOR public.= (FUNCTION = public.yes, LEFTARG = text, RIGHTARG = text);"
+        "CREATE OPERATOR public.> (FUNCTION = public.no, LEFTARG = int, RIGHTARG = int);"
         "ALTER ROLE CURRENT_USER IN DATABASE {} SET search_path = public, pg_catalog"
     )
     name = project.sql("shard_0", "SELECT quote_ident(current_database())")[0][0]
     project.sql("shard_0", trap.format(name))
-    project.sql("shard_0", "INSERT INTO billing.plans VALUES ('gold'); INSERT INTO public.invoices VALUES (1, 'lead')")
-    assert checked(project).dangling == 1
+    project.sql(
+        "shard_0",
+        "INSERT INTO billing.plans VALUES ('gold'); INSERT INTO public.invoices VALUES (1, 'lead'), (2, 'tin')",
+    )
+    monkeypatch.setattr(walk, "PAGE", 1)
+    assert checked(project).dangling == 2
 
 
 # --- stopped, and gone on with ------------------------------------------------------------------

@@ -7,7 +7,7 @@ SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false)
 
 -- name: column
 -- One column of one table: what its values are compared as, and the key by which its table is walked (none: none whose
--- order PostgreSQL itself knows). Integers of all sizes compare with each other, and so do texts.
+-- order PostgreSQL itself knows, or rows of tables that inherit from it would come between). Integers of all sizes compare with each other, and so do texts.
 WITH RECURSIVE chosen AS (
     SELECT class.oid, class.relname, class.relkind, space.nspname, attname, attnum, atttypid AS type,
            class.relkind = 'r' AND class.relhassubclass AS has_heirs
@@ -55,7 +55,6 @@ SELECT nspname AS schema, relname AS table, attname AS column,
            WHERE opcmethod = 403 AND opcdefault AND opcintype = base.oid AND amopstrategy = 3
                AND base.oid NOT IN (20, 21, 23, 25, 1042, 1043)
        ), 'OPERATOR(pg_catalog.=)') AS equality,
-       relkind = 'p' OR has_heirs AS has_parts,
        coalesce((
            SELECT json_agg(json_build_array(attname, format_type(atttypid, -1)) ORDER BY part.place)
            FROM walk, unnest(walk.indkey::int2[]) WITH ORDINALITY AS part (number, place)

@@ -27,7 +27,7 @@ class Column:
     """A column as one shard has it; `name` None: the table is there, and has no such column.
 
     Values are compared as `compared`, by the operator `equality`. `keys`: the columns by which the table is walked,
-    with their types; none where it is walked by its values. `has_parts`: partitions, or tables that inherit from it.
+    with their types; none where it is walked by its values.
     """
 
     table: TableName
@@ -35,7 +35,6 @@ class Column:
     shown: str
     compared: str
     equality: str
-    has_parts: bool
     keys: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -85,7 +84,7 @@ def _column(line: Mapping[str, Any]) -> Column:
     keys = tuple((key, kind) for key, kind in line["keys"])
     table = TableName(line["schema"], line["table"])
     compared, equality = line["compared"], line["equality"]
-    return Column(table, line["column"], line["shown"], compared, equality, line["has_parts"], keys)
+    return Column(table, line["column"], line["shown"], compared, equality, keys)
 
 
 @dataclass
@@ -149,7 +148,7 @@ def _read_page(
 
 def _page(source: Column, target: Column | None, after: tuple[str, ...]) -> sql.Composed:
     parts: dict[str, sql.Composable] = {
-        "table": source.table.identifier if source.has_parts else sql.SQL("ONLY {}").format(source.table.identifier),
+        "table": source.table.identifier,
         "value": sql.SQL("r.{}").format(source.identifier),
         "compared": sql.SQL(source.compared),
         "missing": target.compare("missing") if target else sql.SQL(""),
