@@ -92,17 +92,12 @@ def ask_undo(fleet: FleetConfig) -> int:
     """The change is taken back as soon as it is in somebody's hands: every tenant will be at blue, with all that was
     written, and nothing of it left. Gives the run. Raises NoSuchChange, ChangeNotThere, NoWayBack."""
     with open_control(fleet.control, application_name=NAME) as control:
-        changes, board = Changes(control, fleet.shard_set), Board(control, fleet.shard_set)
+        changes = Changes(control, fleet.shard_set)
         found = _open(changes, fleet)
         if found.phase == "cleaning":
             raise errors.ChangeNotThere(asked="undo", run=found.run, phase=found.phase)
         _require_way_back(control, fleet, changes, found, home=True)
-        run = board.run(found.run)
-        if run is not None and run.direction == "back":
-            if run.state in ("paused", "parked"):
-                board.resume(found.run)
-        else:
-            board.cancel(found.run)
+        Board(control, fleet.shard_set).take_back(found.run)
         return found.run
 
 

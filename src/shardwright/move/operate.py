@@ -74,13 +74,7 @@ def _turn_back(fleet: FleetConfig, tenant: str, asked: str, phases: tuple[str, .
         move = _open_move(Moves(control, fleet.shard_set), tenant)
         if move.phase not in phases:
             raise errors.NotSwitched(tenant=tenant, asked=asked, phase=move.phase)
-        board = Board(control, fleet.shard_set)
-        run = board.run(move.run)
-        if run is not None and run.direction == "back":
-            if run.state in ("paused", "parked"):
-                board.resume(move.run)
-        else:
-            board.cancel(move.run)
+        Board(control, fleet.shard_set).take_back(move.run)
         return move.run
 
 

@@ -430,6 +430,14 @@ class Board:
             else:
                 self._operate(run, "queued", f"{operator()} cancelled it", back=True)
 
+    def take_back(self, run: int) -> None:
+        """The run goes back; where it does already and rests, it goes on with that. Raises TooLate."""
+        found = self.run(run)
+        if found is None or found.direction != "back":
+            self.cancel(run)
+        elif found.state in ("paused", "parked"):
+            self.resume(run)
+
     def pause(self, run: int) -> None:
         """The run rests after what it is doing. Raises NoSuchRun, NotNow."""
         with self._connection.transaction():
