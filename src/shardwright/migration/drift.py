@@ -110,6 +110,10 @@ class Schemas:
     drifts: tuple[Drift, ...]
     unread: tuple[Unread, ...]
 
+    def __add__(self, other: Schemas) -> Schemas:
+        """Both, neither compared with the other."""
+        return Schemas(self.groups + other.groups, self.drifts + other.drifts, self.unread + other.unread)
+
     @property
     def revisions(self) -> dict[str, tuple[str, ...]]:
         """The shards at each revision, the one with the most shards first."""

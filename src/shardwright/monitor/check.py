@@ -138,11 +138,10 @@ class _Check:
         green = self._green()
         asked = [*self._chosen, *green]
         answers = survey(self._fleet, asked, self._parts)
-        schemas = compare({name: answer.schema for name, answer in answers.items() if answer.schema is not None})
         away = {name: answer.fault for name, answer in answers.items() if answer.fault is not None}
         return FleetCheck(
             self._parts,
-            schemas,
+            _schemas(answers, self._chosen) + _schemas(answers, green),
             self._skew(answers, [shard.name for shard in green]),
             self._attempt("tenants", lambda: verification(self._fleet), None),
             self._attempt("references", lambda: self._references(away), ()),
@@ -224,6 +223,12 @@ def verification(fleet: FleetConfig) -> Verification:
     """
     found = verify_tenants(fleet)
     return replace(found, fences=(*found.fences, *verify_change(fleet)))
+
+
+def _schemas(answers: Mapping[str, Answer], shards: Sequence[Shard]) -> Schemas:
+    """How these differ among themselves: green shards are of another shape than blue ones, or of another making."""
+    found = {shard.name: answers[shard.name].schema for shard in shards}
+    return compare({name: schema for name, schema in found.items() if schema is not None})
 
 
 def _unexplained(found: tuple[Skew, ...]) -> int:
