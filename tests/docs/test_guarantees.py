@@ -14,7 +14,7 @@ PAGES = sorted((ROOT / "docs").rglob("*.md"))
 NAMED = sorted({named for page in PAGES for named in _NAMED.findall(page.read_text())})
 
 
-def tests_of(file: Path) -> set[str]:
+def defined_in(file: Path) -> set[str]:
     """The test functions that the file defines, at whatever depth."""
     return {node.name for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)}
 
@@ -23,7 +23,7 @@ def tests_of(file: Path) -> set[str]:
 def test_every_test_that_is_named_is_there(file: str) -> None:
     """Renamed or taken away, it is missed here, and the promise is looked at again."""
     assert (ROOT / file).is_file()
-    assert {test for where, test in NAMED if where == file} <= tests_of(ROOT / file)
+    assert {test for where, test in NAMED if where == file} <= defined_in(ROOT / file)
 
 
 def test_every_row_of_a_promise_names_one() -> None:
