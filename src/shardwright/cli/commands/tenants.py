@@ -42,7 +42,8 @@ def list_tenants(
     if has_more:
         screen.line(f"there are more; the next page: --after {identifier(shown[-1].tenant)}")
     if not shown:
-        screen.line("the directory has no such tenant; try: shardwright tenants sync", important=True)
+        what = "has no such tenant" if shard or search or after else "is empty"
+        screen.line(f"the directory {what}; try: shardwright tenants sync", important=True)
     return 0
 
 
