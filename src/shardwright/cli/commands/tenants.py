@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shardwright.cli.app import app, command
+from shardwright.cli.completion import shard_names
 from shardwright.cli.screen import Screen
 from shardwright.cli.words import MANY, Line, counted, identifier
 
@@ -27,7 +28,9 @@ def list_tenants(
     screen: Screen,
     *,
     context: typer.Context,
-    shard: Annotated[str | None, typer.Option("--shard", help="Only those on this shard.")] = None,
+    shard: Annotated[
+        str | None, typer.Option("--shard", help="Only those on this shard.", autocompletion=shard_names)
+    ] = None,
     search: Annotated[str | None, typer.Option("--search", help="Only those whose id begins so.")] = None,
     after: Annotated[str | None, typer.Option("--after", help="Only ids behind this one: the next page.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many, by id.")] = 100,
@@ -81,7 +84,10 @@ def add(
     screen: Screen,
     tenant: Tenant,
     *,
-    shard: Annotated[str | None, typer.Option("--shard", help="Its shard; else as tenants.placement says.")] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", help="Its shard; else as tenants.placement says.", autocompletion=shard_names),
+    ] = None,
 ) -> int:
     """Give a tenant that is still to come its shard, in the directory; the application then makes its rows there."""
     fleet = screen.fleet()
