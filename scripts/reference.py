@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import tomllib
 import types
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -34,6 +35,7 @@ from shardwright.move.preflight.check import CHECKS
 from shardwright.move.preflight.declare import Check
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
+CAUSES: dict[str, str] = tomllib.loads(Path(__file__).with_name("causes.toml").read_text(encoding="utf-8"))
 _BLOCK = re.compile(r"(<!-- begin (?P<name>[\w.]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
 
 # What each key is for. A key without a meaning here, or a meaning without its key, stops the script.
@@ -135,11 +137,30 @@ def error_entries() -> str:
     return "\n".join(entry for group in _children(errors.ShardwrightError) for entry in _entries(group, "##"))
 
 
+def check_causes() -> None:
+    """Raises KeyError where causes.toml and the errors that are raised are not the same."""
+    raised = {kind.__name__ for kind in _all_kinds(errors.ShardwrightError) if _is_raised(kind)}
+    if raised != CAUSES.keys():
+        raise KeyError(f"scripts/causes.toml and errors.py differ in: {sorted(raised ^ CAUSES.keys())}")
+
+
+def _all_kinds(kind: type[errors.ShardwrightError]) -> Iterator[type[errors.ShardwrightError]]:
+    yield kind
+    for child in _children(kind):
+        yield from _all_kinds(child)
+
+
+def _is_raised(kind: type[errors.ShardwrightError]) -> bool:
+    return bool({"fact", "__str__"} & vars(kind).keys()) and kind is not errors.ShardwrightError
+
+
 def _entries(kind: type[errors.ShardwrightError], heading: str) -> Iterator[str]:
     own_code = heading == "##" or "exit_code" in vars(kind)
     yield f"{heading} {kind.__name__}\n\n{inspect.getdoc(kind)}{f' Exit code {kind.exit_code}.' if own_code else ''}\n"
     if _PLACEHOLDER.sub("", kind.fact) and "fact" in vars(kind):
         yield _shown(kind)
+    if kind.__name__ in CAUSES:
+        yield f"{CAUSES[kind.__name__]}\n"
     for child in _children(kind):
         yield from _entries(child, "###")
 
@@ -415,6 +436,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
 def generate(page: Path) -> str:
     """The text of `page` with every block as it must be now."""
     check_meanings()
+    check_causes()
     text = page.read_text(encoding="utf-8")
     return _BLOCK.sub(lambda found: f"{found[1]}\n{BLOCKS[found['name']]()}\n{found[3]}", text)
 

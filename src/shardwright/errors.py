@@ -425,7 +425,8 @@ class NoSuchTenant(ControlError):
     """The directory has no tenant of that id."""
 
     tenant: str
-    fact = "the directory has no tenant {tenant!r}"
+    guess: str = ""
+    fact = "the directory has no tenant {tenant!r}{guess}"
     cure = (
         "shardwright tenants sync   reads the shards; shardwright tenants locate ID --ask   looks for one of them there"
     )

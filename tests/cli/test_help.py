@@ -9,6 +9,7 @@ import pytest
 import typer.main
 
 from cli.conftest import Cli
+from kit import Project
 from shardwright import __version__
 from shardwright.cli.app import app
 
@@ -69,3 +70,19 @@ def test_help_is_for_everybody(option: str, cli: Cli) -> None:
 def test_the_version_is_told(cli: Cli) -> None:
     """In one line."""
     assert cli("--version").out == f"shardwright {__version__}\n"
+
+
+def complete(project: Project, words: str) -> list[str]:
+    place = {"COMP_WORDS": f"shardwright {words}", "COMP_CWORD": str(len(words.split()))}
+    return project.cli(env={"_SHARDWRIGHT_COMPLETE": "complete_bash", **place}).stdout.split()
+
+
+def test_the_shell_completes_commands_options_and_shards(project: Project) -> None:
+    """After `shardwright --install-completion`; names of shards come from the configuration, and nobody is asked."""
+    assert complete(project, "mig") == ["migrate"]
+    assert complete(project, "move un") == ["undo"]
+    assert complete(project, "migrate --can") == ["--canary"]
+    assert complete(project, "move start acme --to sh") == ["shard_0", "shard_1"]
+    assert complete(project, "migrate --shards shard_0,sh") == ["shard_0,shard_0", "shard_0,shard_1"]
+    (project.path / "shardwright.toml").write_text("[fleet")
+    assert complete(project, "move start acme --to sh") == []

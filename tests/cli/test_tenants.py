@@ -67,6 +67,8 @@ def test_one_is_located(adopted: Project, cli: Cli) -> None:
     assert (nobody.code, nobody.out) == (2, "")
     assert "no tenant 'nobody'" in nobody.err
     assert "shardwright tenants sync" in nobody.err
+    for words in (("tenants", "locate", "B"), ("move", "plan", "B", "--to", "shard_0")):
+        assert "the directory has no tenant 'B'; did you mean 'b'?" in cli(*words).err
     assert cli("tenants", "locate", "b", "--ask").out == "b  shard_1\n"
     missing = cli("tenants", "locate", "nobody", "--ask")
     assert (missing.code, missing.out) == (1, "nobody  on no shard\n")
@@ -155,7 +157,7 @@ def test_without_a_root_table_the_lines_to_write_are_told(
 
 def test_nothing_is_made_by_asking(project: Project, cli: Cli) -> None:
     """On a control database where nothing was ever recorded."""
-    assert cli("tenants").out == "the directory has no such tenant; try: shardwright tenants sync\n"
+    assert cli("tenants").out == "the directory is empty; try: shardwright tenants sync\n"
     assert cli("tenants", "locate", "a").code == 2
     assert cli("tenants", "verify").code == 1
     assert cli("tenants", "sync", "--dry-run").out.splitlines()[-1] == "would be: 3 added, 0 tenants as before"

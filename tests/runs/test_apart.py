@@ -20,6 +20,16 @@ pathlib.Path("note").write_text(json.dumps({"modules": list(sys.modules), "socke
 op.execute("CREATE TABLE b (id int)")
 """
 
+CONNECTS_ALWAYS = """
+from alembic import context
+from sqlalchemy import create_engine
+
+with create_engine(context.config.get_main_option("sqlalchemy.url")).connect() as connection:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+
 
 pytestmark = pytest.mark.new_interpreter
 
@@ -67,3 +77,11 @@ def test_a_worker_that_is_a_copy_keeps_no_connection_of_the_command(project: Pro
     note = json.loads((project.path / "note").read_text())
     assert "shardwright.cli.main" in note["modules"]
     assert note["sockets"] == 3  # the channel, the session that holds the shard's lock, env.py's own
+
+
+def test_an_env_that_wants_a_connection_is_no_fault_of_ours(project: Project) -> None:
+    """An env.py without an offline branch raises while it is rendered; the answer arrives all the same."""
+    (project.path / "migrations" / "env.py").write_text(CONNECTS_ALWAYS)
+    done = project.cli("migrate", "--dry-run")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "its env.py has no offline branch" in done.stdout

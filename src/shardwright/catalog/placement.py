@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from shardwright.pg.queries import load
 CHANNEL = "shardwright_placement"  # every change is told here at its commit; schema/0006_placement.sql has the payload
 SINCE = 6  # the file of the control schema that made the directory; whoever only reads it needs no newer one
 LONGEST = 2000  # bytes of an id; an index holds no row of more than 2,700
+_ALIKE, _NEAR, _CLOSE = 2, 500, 0.7  # letters that a mistyped id has right; ids looked at; their likeness
 _queries = load(__package__, "placement.sql")
 
 Policy = Literal["least_loaded", "modulo"]
@@ -80,6 +82,15 @@ def page(
         require_id(text)
     values = {"shard_set": shard_set, "shard": shard, "search": search, "after": after, "limit": limit}
     return [Placement(*row) for row in connection.execute(_queries["page"], values)]
+
+
+def unknown(connection: psycopg.Connection[Any], shard_set: str, tenant: str) -> errors.NoSuchTenant:
+    """The error for an id that the directory has not, with one that it has and that may have been meant."""
+    beginnings = {tenant[:_ALIKE], tenant[:_ALIKE].lower()}
+    near = [each.tenant for start in beginnings for each in page(connection, shard_set, search=start, limit=_NEAR)]
+    spelt = {each.lower(): each for each in near}
+    close = difflib.get_close_matches(tenant.lower(), spelt, n=1, cutoff=_CLOSE)
+    return errors.NoSuchTenant(tenant=tenant, guess=f"; did you mean {spelt[close[0]]!r}?" if close else "")
 
 
 def loads(connection: psycopg.Connection[Any], shard_set: str) -> dict[str, int]:

@@ -100,9 +100,11 @@ def locate(fleet: FleetConfig, tenant: str) -> Placement:
     """
     placement.require_id(tenant)
     with read_control(fleet.control, application_name=_NAME) as control:
-        found = placement.find(control, fleet.shard_set, tenant) if control else None
-    if found is None:
-        raise errors.NoSuchTenant(tenant=tenant)
+        if control is None:
+            raise errors.NoSuchTenant(tenant=tenant)
+        found = placement.find(control, fleet.shard_set, tenant)
+        if found is None:
+            raise placement.unknown(control, fleet.shard_set, tenant)
     return found
 
 

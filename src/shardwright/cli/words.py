@@ -196,9 +196,12 @@ def run_line(run: Run) -> str:
     code = "" if run.exit_code is None else f", exit {run.exit_code}"
     undoes = f" (undoes run {run.undoes})" if run.undoes else ""
     return (
-        f"{run.id}  {run.started_at:%Y-%m-%d %H:%M:%S}  {run.kind} to {run.target or 'base'}{undoes}  "
-        f"{run.state}{code}{took}  by {run.started_by} on {run.started_on}"
+        f"{run.id}  {run.started_at:%Y-%m-%d %H:%M:%S}  {run.kind} {_PREPOSITIONS.get(run.kind, 'to ')}"
+        f"{run.target or 'base'}{undoes}  {run.state}{code}{took}  by {run.started_by} on {run.started_on}"
     )
+
+
+_PREPOSITIONS = {"move": "", "seed": "with "}  # a move's target says who goes where
 
 
 _STEP_MARKS = {"done": ("✓", "green"), "undone": ("↩", "yellow"), "begun": ("▸", None), "to do": ("-", "dim")}

@@ -164,7 +164,7 @@ def _record_step(history: History, state: State, step: RevisionStep) -> Renderin
     except NeedsConnection as need:
         return Rendering(revision, why_not=str(need))
     except Exception as error:  # noqa: BLE001 the user's code may raise anything; online is always possible
-        return Rendering(revision, why_not=f"{type(error).__name__}: {_short(str(error))}")
+        return Rendering(revision, why_not=f"can't be rendered: {type(error).__name__}: {_short(str(error))}")
     return Rendering(revision, tuple(tape.statements), own_transaction=tape.own_transaction)
 
 

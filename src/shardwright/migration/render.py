@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from shardwright.migration.history import History, ScriptLocation, State
 from shardwright.migration.plan import ShardPlan
-from shardwright.migration.recorder import Rendering, Statement, record
+from shardwright.migration.recorder import NeedsConnection, Rendering, Statement, record
 from shardwright.runs.apart import run_apart
 
 Way = tuple[State, tuple[str, ...]]
@@ -59,7 +59,7 @@ def _refuse_connections() -> None:
     from sqlalchemy.engine import Engine  # noqa: PLC0415
 
     def refuse(*_: Any) -> NoReturn:
-        raise RuntimeError("a rendering connects to nothing")
+        raise NeedsConnection("connects to a database by itself, or its env.py has no offline branch")
 
     event.listen(Engine, "do_connect", refuse)
 
@@ -78,6 +78,7 @@ def main() -> None:
         steps = [history.step(revision, upwards=request["upwards"]) for revision in revisions]
         answers.append([asdict(rendering) for rendering in record(history, tuple(before), steps)])
     json.dump(answers, answer)
+    answer.flush()  # what env.py raised may hold this frame, and the process ends without taking leave of its files
 
 
 if __name__ == "__main__":

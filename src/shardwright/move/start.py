@@ -13,7 +13,7 @@ import psycopg
 from shardwright import errors
 from shardwright.catalog.changes import require_none_open
 from shardwright.catalog.control import open_control, read_control
-from shardwright.catalog.placement import Placement, find
+from shardwright.catalog.placement import Placement, find, unknown
 from shardwright.catalog.tenants import require_tenants
 from shardwright.config import FleetConfig
 from shardwright.move.preflight.check import preflight
@@ -155,9 +155,11 @@ def start_move(fleet: FleetConfig, plan: MovePlan) -> int:
 
 def _placement(fleet: FleetConfig, tenant: str) -> Placement:
     with read_control(fleet.control, application_name=_NAME) as control:
-        found = find(control, fleet.shard_set, tenant) if control else None
-        if control is None or found is None:
+        if control is None:
             raise errors.NoSuchTenant(tenant=tenant)
+        found = find(control, fleet.shard_set, tenant)
+        if found is None:
+            raise unknown(control, fleet.shard_set, tenant)
         require_none_open(control, fleet.shard_set, _MOVE)
         present = Moves(control, fleet.shard_set).of_tenant(tenant)
     if present is not None and present.is_open:

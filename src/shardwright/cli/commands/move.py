@@ -10,6 +10,7 @@ import typer
 
 from shardwright.cli.app import app, command, duration
 from shardwright.cli.commands.runs import tell_detached
+from shardwright.cli.completion import shard_names
 from shardwright.cli.screen import Screen
 from shardwright.cli.words import counted, event_line, identifier, run_progress, size, span
 from shardwright.runs.stopping import StopRequest, stop_on_signals
@@ -35,7 +36,7 @@ group = typer.Typer(cls=_MoveGroup, no_args_is_help=True, help="Move a tenant to
 app.add_typer(group, name="move")
 
 Tenant = Annotated[str, typer.Argument(metavar="ID", help="The tenant's id: its key in the root table.")]
-To = Annotated[str, typer.Option("--to", metavar="SHARD", help="The shard it is to be on.")]
+To = Annotated[str, typer.Option("--to", metavar="SHARD", help="The shard it is to be on.", autocompletion=shard_names)]
 Keep = Annotated[
     timedelta | None,
     typer.Option(

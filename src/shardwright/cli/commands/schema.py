@@ -9,6 +9,7 @@ import typer
 
 from shardwright.cli.app import AtomicTimeout, LockTimeout, Timeout, app, command
 from shardwright.cli.commands.runs import tell_detached
+from shardwright.cli.completion import shard_names
 from shardwright.cli.screen import Screen
 from shardwright.cli.words import (
     Line,
@@ -31,7 +32,12 @@ if TYPE_CHECKING:
     from shardwright.migration.plan import Plan
 
 Shards = Annotated[
-    str | None, typer.Option("--shards", help="Names, patterns (eu_*) or labels (region=eu), comma-separated.")
+    str | None,
+    typer.Option(
+        "--shards",
+        help="Names, patterns (eu_*) or labels (region=eu), comma-separated.",
+        autocompletion=shard_names,
+    ),
 ]
 Jobs = Annotated[
     int | None, typer.Option("--jobs", min=1, help="Shards in work at once; default: 2 a processor, 4 to 16.")

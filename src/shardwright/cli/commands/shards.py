@@ -10,7 +10,7 @@ from shardwright import errors
 from shardwright.cli.app import app, command
 from shardwright.cli.commands.schema import Shards
 from shardwright.cli.screen import Screen
-from shardwright.cli.words import size
+from shardwright.cli.words import counted, size
 from shardwright.runs.results import ShardResult, revisions_text
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _row(shard: Shard, health: ShardHealth, revision: ShardResult | None, width:
     if not health.facts:
         return f"✗ {health.shard:<{width}}  {shard.host}  {health.findings[0].fact}"
     mark = "✓" if health.is_well else "✗"
-    tenants = "" if health.facts["tenants"] is None else f"  {health.facts['tenants']} tenants"
+    tenants = "" if health.facts["tenants"] is None else f"  {counted(health.facts['tenants'], 'tenant')}"
     labels = "".join(f"  {key}={value}" for key, value in shard.labels.items())
     schema = f"{revisions_text(revision.after) or '?'} {revision.status.replace('_', ' ')}" if revision else "?"
     used = f"  {health.facts['connections']} of {health.facts['connections_allowed']} connections"

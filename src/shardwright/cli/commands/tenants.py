@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shardwright.cli.app import app, command
+from shardwright.cli.completion import shard_names
 from shardwright.cli.screen import Screen
 from shardwright.cli.words import MANY, Line, counted, identifier
 
@@ -28,7 +29,9 @@ def list_tenants(
     screen: Screen,
     *,
     context: typer.Context,
-    shard: Annotated[str | None, typer.Option("--shard", help="Only those on this shard.")] = None,
+    shard: Annotated[
+        str | None, typer.Option("--shard", help="Only those on this shard.", autocompletion=shard_names)
+    ] = None,
     search: Annotated[str | None, typer.Option("--search", help="Only those whose id begins so.")] = None,
     after: Annotated[str | None, typer.Option("--after", help="Only ids behind this one: the next page.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many, by id.")] = 100,
@@ -43,7 +46,8 @@ def list_tenants(
     if has_more:
         screen.line(f"there are more; the next page: --after {identifier(shown[-1].tenant)}")
     if not shown:
-        screen.line("the directory has no such tenant; try: shardwright tenants sync", important=True)
+        what = "has no such tenant" if shard or search or after else "is empty"
+        screen.line(f"the directory {what}; try: shardwright tenants sync", important=True)
     return 0
 
 
@@ -82,7 +86,10 @@ def add(
     screen: Screen,
     tenant: Tenant,
     *,
-    shard: Annotated[str | None, typer.Option("--shard", help="Its shard; else as tenants.placement says.")] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", help="Its shard; else as tenants.placement says.", autocompletion=shard_names),
+    ] = None,
 ) -> int:
     """Give a tenant that is still to come its shard, in the directory; the application then makes its rows there."""
     fleet = screen.fleet()
