@@ -14,9 +14,10 @@ import pytest
 
 from changes import Changing
 from kills import kill
-from kit import cluster_in_memory, create_database, database_to_be, drop_databases
+from kit import create_database, database_to_be, drop_databases
 from moves import at
 from shardwright.embedded import Cluster
+from shardwright.testing.places import cluster_in_memory
 
 SERVERS = ("blue", "green", "control")
 

@@ -14,11 +14,12 @@ import psycopg
 import pytest
 
 from kills import kill
-from kit import cluster_in_memory, create_database, drop_databases, until
+from kit import create_database, drop_databases, until
 from moves import QUICK, Arena, at
 from shardwright import errors
 from shardwright.embedded import Cluster
 from shardwright.runs import walk
+from shardwright.testing.places import cluster_in_memory
 from shardwright.transfer import fence
 from stalls import Network, network
 
