@@ -112,7 +112,7 @@ def look(connection: psycopg.Connection[Any], baseline: Baseline) -> Look:
 def _ask(connection: psycopg.Connection[Any], mark: int) -> tuple[Any, ...]:
     row = connection.execute(_format("ask", mark=sql.Literal(str(mark)))).fetchone()
     assert row is not None  # noqa: S101 a SELECT without FROM gives a row
-    return row
+    return tuple(row)
 
 
 def _lasting(connection: psycopg.Connection[Any], mark: int) -> Counts:
@@ -162,8 +162,8 @@ def _counting(name: Name, mark: sql.Composable) -> sql.Composed:
 
 
 def _format(query: str, **parts: sql.Composable) -> sql.Composed:
-    text: sql.SQL = _queries[query]
-    return text.format(**parts)
+    composed: sql.Composed = _queries[query].format(**parts)
+    return composed
 
 
 def _list(parts: Any) -> sql.Composed:

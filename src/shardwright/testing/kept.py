@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
@@ -17,7 +17,7 @@ from shardwright.pg import databases
 from shardwright.pg.connect import connect
 from shardwright.pg.queries import load
 from shardwright.testing import baseline, cure
-from shardwright.testing.baseline import FEW, Name
+from shardwright.testing.baseline import FEW
 from shardwright.testing.cure import Cure, Way
 
 NAME = "shardwright testing"
@@ -78,10 +78,6 @@ class KeptDatabase:
         """The transaction that was prepared there is undone."""
         self._open().execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))
 
-    def forget_connection(self) -> None:
-        """The connection was ended by somebody."""
-        self.close()
-
     def close(self) -> None:
         """No connection is left; used again, it opens one."""
         if self._connection is not None:
@@ -113,8 +109,8 @@ class KeptDatabase:
 
     def _apply(self, needed: Cure) -> None:
         """All in one round trip, unless a table has to be filled anew."""
-        connection = self._open()
-        statements = [_queries["delete_all"].format(table=sql.Identifier(*name)) for name in needed.empty]
+        connection, tables = self._open(), [sql.Identifier(*name) for name in needed.empty]
+        statements = [_queries["delete_all"].format(table=table) for table in tables]
         statements += [
             _queries["delete_new"].format(table=sql.Identifier(*name), mark=sql.Literal(str(self._baseline.mark)))
             for name in needed.trim
@@ -122,10 +118,15 @@ class KeptDatabase:
         statements += [baseline.set_back(name, position) for name, position in needed.sequences]
         if needed.refill:
             self._refill(connection, needed, statements)
-        elif statements:
-            connection.execute(sql.SQL("; ").join(statements))
-        if needed.empty:
-            self._shrink(connection, needed.empty)
+            statements = []
+        names = sql.SQL(", ").join(sql.Literal(table.as_string()) for table in tables)
+        statements += [_queries["large"].format(tables=names, few=sql.Literal(FEW))] if tables else []
+        if statements:
+            cursor = connection.execute(sql.SQL("; ").join(statements))
+            while cursor.nextset():
+                pass
+            for large in cursor.fetchall() if tables else ():  # its empty pages would be read at every look
+                connection.execute(_queries["vacuum"].format(table=tables[large[0] - 1]))
 
     def _refill(self, connection: psycopg.Connection[Any], needed: Cure, first: list[sql.Composed]) -> None:
         with connection.transaction(), connection.cursor() as cursor:
@@ -139,13 +140,6 @@ class KeptDatabase:
         row = connection.execute(_queries["mark"]).fetchone()
         assert row is not None  # noqa: S101 a SELECT without FROM gives a row
         self._baseline = replace(self._baseline, mark=int(row[0]))
-
-    def _shrink(self, connection: psycopg.Connection[Any], tables: Sequence[Name]) -> None:
-        """What a test had filled much is read whole at every look, until its pages are given back."""
-        schemas, names = zip(*tables, strict=True)
-        values = {"schemas": list(schemas), "tables": list(names), "few": FEW}
-        for large in connection.execute(_queries["large"], values).fetchall():
-            connection.execute(_queries["vacuum"].format(table=sql.Identifier(*large)))
 
     def _copy(self) -> Way:
         self.close()

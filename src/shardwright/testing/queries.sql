@@ -204,9 +204,9 @@ SELECT pg_catalog.setval({sequence}, {last}, {is_called})
 VACUUM (ANALYZE false) {table}
 
 -- name: large
-SELECT class.nspname, class.relname
-FROM ROWS FROM (pg_catalog.unnest(%(schemas)s::text[]), pg_catalog.unnest(%(tables)s::text[])) AS class (nspname, relname)
-WHERE pg_catalog.pg_relation_size(pg_catalog.format('%%I.%%I', nspname, relname)::pg_catalog.regclass) > %(few)s
+SELECT number
+FROM pg_catalog.unnest(ARRAY[{tables}]::text[]) WITH ORDINALITY AS class (name, number)
+WHERE pg_catalog.pg_relation_size(name::pg_catalog.regclass) > {few}
 
 -- name: allow_connections
 ALTER DATABASE {database} ALLOW_CONNECTIONS {allowed}

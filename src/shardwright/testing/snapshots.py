@@ -50,6 +50,9 @@ class Snapshot:
     _control: DatabaseUrl
     _hosts: list[_Host] = field(repr=False)
     _listeners: list[Replaced] = field(default_factory=list, repr=False)
+    _threads: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="shardwright testing"), repr=False
+    )
 
     def on_replaced(self, listener: Replaced) -> None:
         """`listener(name)` is called when that database was made anew, and every connection to it was ended."""
@@ -89,6 +92,7 @@ class Snapshot:
             for kept in host.kept.values():
                 kept.drop_template()
             host.server.close()
+        self._threads.shutdown()
 
     def __enter__(self) -> Snapshot:
         return self
@@ -97,10 +101,8 @@ class Snapshot:
         self.drop()
 
     def _restore_on(self, host: _Host) -> dict[str, Way]:
-        if len(host.kept) == 1:
-            return {name: kept.restore() for name, kept in host.kept.items()}
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="shardwright testing") as pool:
-            return dict(zip(host.kept, pool.map(KeptDatabase.restore, host.kept.values()), strict=True))
+        ways = self._threads.map(KeptDatabase.restore, host.kept.values())
+        return dict(zip(host.kept, ways, strict=True))
 
     def _end(self, host: _Host, each: Open) -> None:
         if each.pid is not None:
