@@ -56,6 +56,7 @@ bench: $(VENV)/.dev  ## speed and memory beside the alembic command and psql, in
 	$(BIN)/python benchmarks/lock_queue.py
 	$(BIN)/python benchmarks/move.py
 	$(BIN)/python benchmarks/bluegreen.py
+	$(BIN)/python benchmarks/testkit.py
 
 histories: $(VENV)/.dev
 	$(BIN)/python tests/histories/fetch.py
