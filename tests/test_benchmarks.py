@@ -48,3 +48,15 @@ def test_the_benchmark_of_blue_green_changes_gives_every_figure() -> None:
     found = json.loads(done.stdout)["figures"]
     assert {name.split()[0].rstrip(",") for name in found} == {"backfill", "writes", "write", "lag"}
     assert not any(isnan(value) for figures in found.values() for value in figures.values())
+
+
+@pytest.mark.faults
+def test_the_benchmark_of_the_kit_for_tests_gives_every_figure() -> None:
+    """One JSON document, with a figure of each way and a verdict on the reach."""
+    few = ["--tables", "5", "--turns", "2", "--repeat", "2"]
+    command = [sys.executable, str(_SCRIPTS / "testkit.py"), "--json", *few]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found["figures"]) == 5
+    assert all(isinstance(each["reached"], bool) for each in found["reaches"])
