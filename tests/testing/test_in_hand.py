@@ -89,6 +89,36 @@ def test_snapshots_are_restored_in_any_order(kit: TestFleet) -> None:
         assert titles(kit, "shard_0") == ["first"]
 
 
+def test_rows_of_another_snapshot_are_not_taken_for_those_that_were_there(kit: TestFleet) -> None:
+    """Though they are as many, and older than what the first one was last compared by."""
+    prices = text("SELECT price FROM plan ORDER BY code")
+
+    def run(statement: str) -> None:
+        with kit.connect("shard_0") as connection:
+            connection.execute(statement.encode())
+
+    run("UPDATE plan SET price = 50")
+    with kit.snapshot() as taken:
+        kit.clean_all()
+        run("UPDATE plan SET price = 60")
+        kit.clean_all()
+        run("CREATE TABLE more ()")
+        kit.restore(taken)
+        with kit.engine("shard_0").connect() as connection:
+            assert list(connection.scalars(prices)) == [50, 50]
+        kit.clean_all()
+        with kit.engine("shard_0").connect() as connection:
+            assert list(connection.scalars(prices)) == [0, 10]
+
+
+def test_the_next_value_of_each_sequence_is_written_to_the_log(kit: TestFleet) -> None:
+    """Else a test that only draws from one could not be told from a test that does nothing."""
+    with kit.connect("shard_0") as connection:
+        connection.execute("SELECT nextval('ticket')")
+    with kit.snapshot(), kit.engine("shard_0").connect() as connection:
+        assert connection.scalar(text("SELECT log_cnt FROM ticket")) == 0
+
+
 def test_the_file_of_production_needs_no_variable_and_none_of_its_servers(kit: TestFleet) -> None:
     """What is left of it is what tests are about; an application that looks for its own file finds the test's."""
     assert kit.config.fleet.environment == "test"

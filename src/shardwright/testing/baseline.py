@@ -166,8 +166,9 @@ def _format(query: str, **parts: sql.Composable) -> sql.Composed:
     return composed
 
 
-def _list(parts: Any) -> sql.Composed:
-    return sql.SQL(", ").join(parts)
+def _list(parts: Iterable[sql.Composable]) -> sql.Composed:
+    composed: sql.Composed = sql.SQL(", ").join(parts)
+    return composed
 
 
 def _one(cursor: psycopg.Cursor[Any]) -> Any:
