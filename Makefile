@@ -57,6 +57,7 @@ bench: $(VENV)/.dev  ## speed and memory beside the alembic command and psql, in
 	$(BIN)/python benchmarks/check.py
 	$(BIN)/python benchmarks/move.py
 	$(BIN)/python benchmarks/bluegreen.py
+	$(BIN)/python benchmarks/testkit.py
 
 histories: $(VENV)/.dev
 	$(BIN)/python tests/histories/fetch.py

@@ -21,10 +21,11 @@ ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
 sys.path[:0] = [str(ROOT / "tests")]
 
-from kit import Project, cluster_in_memory, create_database  # noqa: E402 the tests' own
+from kit import Project, create_database  # noqa: E402 the tests' own
 from shardwright.embedded import Cluster  # noqa: E402
 from shardwright.fleet import Fleet  # noqa: E402
 from shardwright.monitor.check import FleetCheck  # noqa: E402
+from shardwright.testing.places import cluster_in_memory  # noqa: E402
 from web import fleets  # noqa: E402
 from web.stage import Show, stage  # noqa: E402
 from web.test_browser import CHROMIUM, FLAGS  # noqa: E402

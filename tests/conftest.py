@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from kit import SECRET, MakeProject, Project, cluster_in_memory, create_database, drop_databases
+from kit import SECRET, MakeProject, Project, create_database, drop_databases
 from nursery import Nursery, popen_of
 from shardwright.embedded import Cluster, destroy_all
+from shardwright.testing.places import cluster_in_memory
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

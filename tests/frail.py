@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from kills import kill
-from kit import cluster_in_memory, create_database, drop_databases, until
+from kit import create_database, drop_databases, until
 from shardwright.embedded import Cluster
+from shardwright.testing.places import cluster_in_memory
 from stage import Stage
 from stalls import Network
 

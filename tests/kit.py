@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg
-import pytest
 
 from shardwright.config import load
-from shardwright.embedded import Cluster, temporary_cluster
+from shardwright.embedded import Cluster
 from shardwright.fleet import Fleet
 from shardwright.runs.events import Event, ShardStarted
 from shardwright.runs.results import RunResult
@@ -362,19 +359,6 @@ def is_alive(pid: int) -> bool:
 def started(events: Sequence[Event]) -> list[str]:
     """The shards that were begun, in order."""
     return [event.shard for event in events if isinstance(event, ShardStarted)]
-
-
-@contextmanager
-def cluster_in_memory() -> Iterator[Cluster]:
-    """A cluster in memory where there is room for it: CREATE DATABASE is ten times as fast."""
-    memory = Path("/dev/shm")  # noqa: S108 it is the cluster's own folder there that counts
-    roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 << 30
-    with ExitStack() as stack:
-        with pytest.MonkeyPatch.context() as patch:
-            if roomy:
-                patch.setattr(tempfile, "tempdir", str(memory))
-            running = stack.enter_context(temporary_cluster())
-        yield running
 
 
 def create_database(cluster: Cluster) -> str:

@@ -59,3 +59,15 @@ def test_the_benchmark_of_checks_gives_every_figure_within_the_budget() -> None:
     figures = json.loads(done.stdout)["figures"]
     assert {"check", "check --quick", "status --require"} < figures.keys()
     assert all(0 < each["connections"] <= 20 for each in figures.values())
+
+
+@pytest.mark.faults
+def test_the_benchmark_of_the_kit_for_tests_gives_every_figure() -> None:
+    """One JSON document, with a figure of each way and a verdict on the reach."""
+    few = ["--tables", "5", "--turns", "2", "--repeat", "2"]
+    command = [sys.executable, str(_SCRIPTS / "testkit.py"), "--json", *few]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found["figures"]) == 5
+    assert all(isinstance(each["reached"], bool) for each in found["reaches"])

@@ -1026,6 +1026,19 @@ class ExtraMissing(Refused):
 
 
 @dataclass(eq=False)
+class TestFleetNotMade(Refused):
+    """The fleet that tests are to run on could not be migrated or seeded."""
+
+    __test__: ClassVar[bool] = False  # pytest is not to take it for a class of tests
+    act: str
+    shard: str
+    reason: str
+    help: str
+    fact = "the fleet for tests was not made: {act} of {shard}: {reason}"
+    cure = "{help}"
+
+
+@dataclass(eq=False)
 class FileInTheWay(Refused):
     """A file would have to be overwritten."""
 

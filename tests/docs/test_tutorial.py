@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from docs.page import Command, Reader, steps
-from kit import cluster_in_memory
 from shardwright.embedded import Cluster
+from shardwright.testing.places import cluster_in_memory
 
 ROOT = Path(__file__).parents[2]
 TUTORIAL = ROOT / "docs" / "tutorial.md"

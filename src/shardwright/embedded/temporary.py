@@ -17,13 +17,19 @@ from shardwright.embedded.cluster import Cluster
 
 @contextlib.contextmanager
 def temporary_cluster(
-    *, settings: Mapping[str, str] = {}, binaries: Binaries | None = None, safe: bool = False
+    *,
+    settings: Mapping[str, str] = {},
+    binaries: Binaries | None = None,
+    safe: bool = False,
+    within: Path | None = None,
 ) -> Iterator[Cluster]:
     """A started cluster in a temporary directory; both are gone after the block, and after kill -9 of its owner.
 
+    `within`: the folder to make the directory in, where the server's account can get there.
+
     (Owner: this process and those forked from it without exec.) Raises what Cluster.start() raises.
     """
-    directory = _temporary_directory()
+    directory = _temporary_directory(within)
     cluster = Cluster(directory, settings=settings, binaries=binaries, safe=safe)
     try:
         with _watchdog(directory):
@@ -50,9 +56,9 @@ def _watchdog(directory: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def _temporary_directory() -> Path:
+def _temporary_directory(within: Path | None) -> Path:
     """A new directory where the server's account can get to: root's TMPDIR may be closed to it."""
     account = server_account()
-    usual = Path(tempfile.gettempdir())
+    usual = within or Path(tempfile.gettempdir())
     base = next((base for base in (usual, Path("/tmp"), Path("/var/tmp")) if account.reaches(base)), usual)  # noqa: S108
     return Path(tempfile.mkdtemp(prefix="shardwright-", dir=base))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from dataclasses import replace
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 
 from shardwright import errors
 from shardwright.catalog import placement
 from shardwright.catalog.placement import Placement
 from shardwright.catalog.tenants import place_tenant
 from shardwright.config import Config, FleetConfig
+from shardwright.dsn import DatabaseUrl
 from shardwright.embedded.resolve import resolve
 from shardwright.routing.asking import Asker, impatient
 from shardwright.routing.green import Greens
@@ -23,6 +25,7 @@ from shardwright.runs.store import operator
 from shardwright.shard import Shard
 
 UNHEARD = timedelta(minutes=1)  # while nobody listens, a placement is asked for again after this
+_guides: weakref.WeakSet[Guide] = weakref.WeakSet()
 BREATH = 5.0  # seconds for which a control database that is away is not asked for what we know well enough
 
 
@@ -31,7 +34,8 @@ class Guide:
 
     def __init__(self, config: Config, *, size: int, lives: timedelta) -> None:
         self._config = config
-        self._known = Known(size=size, lives=lives.total_seconds(), unheard=UNHEARD.total_seconds())
+        self._make_known = partial(Known, size=size, lives=lives.total_seconds(), unheard=UNHEARD.total_seconds())
+        self._known = self._make_known()
         self._looking = threading.Lock()  # held for microseconds
         self._asking = threading.Lock()  # held while the catalog is asked
         self._failure: tuple[float, errors.ControlError] | None = None
@@ -39,6 +43,7 @@ class Guide:
         self._asker: Asker | None = None
         self._listener: Listener | None = None
         self._greens = Greens(config.fleet.set, self._make_asker, size=size)
+        _guides.add(self)
 
     @cached_property
     def fleet(self) -> FleetConfig:
@@ -93,6 +98,13 @@ class Guide:
         with self._looking:
             self._known.announced(tenant, Place(placed.shard, placed.epoch), time.monotonic())
         return placed
+
+    def forget(self) -> None:
+        """Nothing is known of any tenant: the directory itself was put back, and epochs with it."""
+        with self._looking:
+            is_heard, self._known = self._known.is_heard, self._make_known()
+            self._known.is_heard = is_heard
+            self._came_back()
 
     def close(self) -> None:
         """No thread and no connection is left."""
@@ -178,3 +190,8 @@ class Guide:
         with self._looking:
             self._known.is_heard = False
             self._trust_until = time.monotonic() + BREATH
+
+
+def guides_of(control: DatabaseUrl) -> list[Guide]:
+    """Every guide of this process that has asked that control database."""
+    return [each for each in list(_guides) if "fleet" in vars(each) and each.fleet.control.identity == control.identity]
