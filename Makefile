@@ -1,8 +1,8 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
 VENV ?= .venv
 BIN  := $(VENV)/bin
-# One test process more than the smallest machine of ours has cores: they wait for servers a good deal of their time.
-PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal
+# Two test processes more than the smallest machine of ours has cores: they wait for servers a good deal of their time.
+PYTEST := $(BIN)/python -m pytest -n 4 --dist worksteal
 # The tests start many processes: each would compile our code anew where the machine says that nothing is to be kept.
 unexport PYTHONDONTWRITEBYTECODE
 # The same promises on the oldest PostgreSQL we support, where it is installed.

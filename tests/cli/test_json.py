@@ -44,7 +44,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
     assert {" ".join(words) for words in COMMANDS} == {
         "init", "demo", "dev up", "dev down", "dev reset", "shards", "shards check", "shards add",
         "tables", "status", "check", "lint", "migrate", "rollback", "reset", "seed", "runs", "runs show",
-        "runs resume", "runs cancel", "runs pause", "runs approve", "worker",
+        "runs resume", "runs cancel", "runs pause", "runs approve", "worker", "serve",
         "move start", "move plan", "move status", "move undo", "move cancel", "move finish", "move verify",
         "move throttle",
         "bluegreen plan", "bluegreen start", "bluegreen switch", "bluegreen undo", "bluegreen cancel",

@@ -97,7 +97,7 @@ def test_a_target_that_refuses(sessions: tuple[Session, Session]) -> None:
     """Its error is told, not that of the source, which was in the midst of its rows."""
     sessions[1].execute("ALTER TABLE there ADD CHECK (n < 10)")
     with pytest.raises(psycopg.errors.CheckViolation):
-        carry(sessions, _ROWS.replace("1000)", "100000)"))
+        carry(sessions, _ROWS.replace("(1, 1000)", "(1, 20000)"))
     assert arrived(sessions)[0][0] == 0
 
 
