@@ -12,9 +12,9 @@ import pytest
 from shardwright.embedded import Cluster
 from small_project import write_project
 
-# By the name it is installed under, where it is: under two names it would be one plugin too many.
-_INSTALLED = "shardwright" in {each.name for each in entry_points(group="pytest11")}
-PLUGIN = "shardwright" if _INSTALLED else "shardwright.testing.plugin"
+# pytest finds it by itself where it is installed.
+_IS_INSTALLED = "shardwright" in {each.name for each in entry_points(group="pytest11")}
+PLUGIN = () if _IS_INSTALLED else ("-p", "shardwright.testing.plugin")
 TESTS = '''
 import os
 import psycopg
@@ -76,7 +76,7 @@ def application(tmp_path: Path, cluster: Cluster) -> Path:
 
 
 def run(application: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "-p", PLUGIN, "-p", "no:cacheprovider", "-q", *options]
+    command = [sys.executable, "-m", "pytest", *PLUGIN, "-p", "no:cacheprovider", "-q", *options]
     return subprocess.run(command, cwd=application, capture_output=True, text=True, check=False)
 
 
