@@ -169,7 +169,6 @@ class Works:
                         lag_seconds=0.2 * number,
                         back_keys=number,
                         back_lag_seconds=0.1,
-                        rows=9,
                     ),
                 )
             for number in range(switched):

@@ -1,4 +1,4 @@
-"""What an operator may do with a change that was started: look at it, order switches, end it either way."""
+"""What an operator may do with a change that was started: order switches, slow it down, end it either way."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def order_switch(
     """
     with open_control(fleet.control, application_name=NAME) as control, control.transaction():
         changes = Changes(control, fleet.shard_set)
+        changes.lock(_open(changes, fleet).run)
         found = _switchable(control, fleet, changes, home=home, named=tenants or ())
-        changes.lock(found.run)
         kind, opposite = ("undo", "switch") if home else ("switch", "undo")
         for order in changes.orders(found.run):
             if order.kind == opposite and order.concerns(tenants):
@@ -126,8 +126,8 @@ def set_throttle(fleet: FleetConfig, throttle: Mapping[str, Any]) -> None:
 
 def is_ended(fleet: FleetConfig, order: int) -> bool:
     """Whether the order is done. Raises ControlUnavailable."""
-    with open_control(fleet.control, application_name=NAME) as control:
-        return Changes(control, fleet.shard_set).is_ended(order)
+    with read_control(fleet.control, application_name=NAME) as control:
+        return control is not None and Changes(control, fleet.shard_set).is_ended(order)
 
 
 def _open(changes: Changes, fleet: FleetConfig) -> Change:

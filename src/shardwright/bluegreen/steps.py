@@ -238,10 +238,11 @@ def switch(context: StepContext) -> Result:
 
 def _tell_grants(sets: Sets) -> None:
     """What roles would lack at green, before the first tenant is there; it is for operators to judge."""
-    for shard in sets.green:
-        with asking(sets.blue[0]) as blue, asking(shard) as green:
-            for lack in lacking(blue, green, sets.schemas.blue, sets.schemas.green):
-                sets.context.tell(f"{shard.name}: {lack}, as it may on blue; try: {script(lack.grants)}")
+    with asking(sets.blue[0]) as blue:
+        for shard in sets.green:
+            with asking(shard) as green:
+                for lack in lacking(blue, green, sets.schemas.blue, sets.schemas.green):
+                    sets.context.tell(f"{shard.name}: {lack}, as it may on blue; try: {script(lack.grants)}")
 
 
 def _are_all(sets: Sets, changes: Changes, *, at_green: bool) -> bool:

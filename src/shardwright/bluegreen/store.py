@@ -79,7 +79,6 @@ class Lane:
     lag_seconds: float | None = None
     back_keys: int | None = None
     back_lag_seconds: float | None = None
-    rows: int | None = None
     at: datetime | None = None
 
 
@@ -274,7 +273,7 @@ class Changes:
         self._connection.execute(_queries["note_lane"], {"run": run, **vars(lane)})
 
     def lock(self, run: int) -> None:
-        """Until the caller's transaction ends, nobody else who locks it orders anything."""
+        """Until the caller's transaction ends the change stays in its phase, and nobody else who locks it orders."""
         self._connection.execute(_queries["lock"], {"run": run})
 
     def order(

@@ -53,7 +53,7 @@ WHERE run = %(run)s AND tenant = %(tenant)s
 
 -- name: lanes
 SELECT lane.blue, lane.green, everybody_at_green, coalesce(tenants, 0), coalesce(there, 0),
-       keys, lag_seconds, back_keys, back_lag_seconds, rows, at
+       keys, lag_seconds, back_keys, back_lag_seconds, at
 FROM shardwright.bluegreen_lane AS lane
 LEFT JOIN (
     SELECT blue, green, count(*), count(*) FILTER (WHERE at_green)
@@ -94,7 +94,7 @@ WHERE run = %(run)s AND tenant = %(tenant)s
 -- name: note_lane
 UPDATE shardwright.bluegreen_lane
 SET keys = %(keys)s, lag_seconds = %(lag_seconds)s, back_keys = %(back_keys)s, back_lag_seconds = %(back_lag_seconds)s,
-    rows = coalesce(%(rows)s, rows), at = clock_timestamp()
+    at = clock_timestamp()
 WHERE run = %(run)s AND blue = %(blue)s AND green = %(green)s
 
 -- name: orders
