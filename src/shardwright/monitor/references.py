@@ -23,24 +23,13 @@ from shardwright.monitor.progress import Example, Place, Progress, keeping_progr
 from shardwright.monitor.walk import Column, Turn
 from shardwright.pg.connect import connect
 from shardwright.pg.faults import Fault, explain
+from shardwright.pg.spelling import WHOLE_TABLES
 from shardwright.runs.stopping import StopRequest
 from shardwright.shard import Shard
 
 EXAMPLES = 10
 _VALUES = 50_000  # that are looked for at once, of all shards together; and that are remembered as being there
 _CONNECT_TIMEOUT = 5
-# Nobody waits behind us for a table that a migration holds. The form of a value as text must not depend on a server's
-# settings. Rows that a policy hides are an error: what they refer to would be unknown.
-_SETTINGS = {
-    "lock_timeout": "2s",
-    "client_encoding": "UTF8",
-    "row_security": "off",
-    "TimeZone": "UTC",
-    "DateStyle": "ISO",
-    "IntervalStyle": "postgres",
-    "bytea_output": "hex",
-    "extra_float_digits": "1",
-}
 _Columns = Mapping[ColumnName, Column]
 
 
@@ -136,7 +125,7 @@ def _connect(fleet: FleetConfig, shard: Shard) -> psycopg.Connection[Any]:
     return connect(
         shard.url,
         application_name="shardwright check",
-        settings={**_SETTINGS, "statement_timeout": limit},
+        settings={**WHOLE_TABLES, "statement_timeout": limit},
         connect_timeout=_CONNECT_TIMEOUT,
     )
 
