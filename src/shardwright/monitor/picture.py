@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -26,7 +25,7 @@ from shardwright.move.status import MoveStatus, open_moves_in
 from shardwright.pg.faults import Fault
 from shardwright.runs.board import Board, DurableRun, WorkerSeen
 from shardwright.runs.store import Ledger, Run
-from shardwright.shard import Shard
+from shardwright.shard import as_people_count
 
 if TYPE_CHECKING:
     from shardwright.monitor.check import FleetCheck
@@ -124,7 +123,7 @@ def take(fleet: FleetConfig, before: Picture | None = None, *, has_control: bool
     `has_control`: whether the control database was ever made. Raises nothing for what is away: it is in the picture.
     """
     known = _ask_control(fleet) if has_control else Known()
-    shards = _in_order(fleet.every if known.change else fleet.shards)
+    shards = sorted(fleet.every if known.change else fleet.shards, key=lambda shard: as_people_count(shard.name))
     vitals = read_vitals(fleet, shards, {each.shard: each for each in before.vitals} if before else None)
     return Picture(
         at=datetime.now(UTC),
@@ -193,8 +192,3 @@ def _heads(fleet: FleetConfig) -> State | None:
         return History(ScriptLocation.from_config(fleet.config)).heads
     except errors.HistoryError:
         return None
-
-
-def _in_order(shards: Iterable[Shard]) -> list[Shard]:
-    """As people count: shard_2 before shard_10."""
-    return sorted(shards, key=lambda each: [int(p) if p.isdigit() else p for p in re.split("([0-9]+)", each.name)])
