@@ -14,7 +14,7 @@ from shardwright.bluegreen.status import ChangeStatus, last_change_in
 from shardwright.catalog.changes import SINCE
 from shardwright.catalog.control import read_control, version
 from shardwright.config import FleetConfig
-from shardwright.migration.history import History, ScriptLocation, State
+from shardwright.migration.history import ScriptLocation, State, newest_revisions
 from shardwright.monitor.alerts import store
 from shardwright.monitor.alerts.alert import Alert
 from shardwright.monitor.alerts.store import AlertStore
@@ -189,6 +189,6 @@ def _firing(control: psycopg.Connection[Any], shard_set: str) -> tuple[Alert, ..
 
 def _heads(fleet: FleetConfig) -> State | None:
     try:
-        return History(ScriptLocation.from_config(fleet.config)).heads
+        return newest_revisions(ScriptLocation.from_config(fleet.config))
     except errors.HistoryError:
         return None
