@@ -177,13 +177,10 @@ def survey_schemas(fleet: FleetConfig, shards: Iterable[Shard]) -> dict[str, Sch
     seen: dict[str, Fingerprint] = {}  # equal schemas are kept once: a thousand shards have a handful
 
     def read(shard: Shard) -> SchemaReading:
-        try:
-            with connect_to_read(shard) as connection:
-                return read_schema(connection, table, seen)
-        except psycopg.Error as error:
-            return unread(error)
+        with connect_to_read(shard) as connection:
+            return read_schema(connection, table, seen)
 
-    return ask_each(shards, read, connections_per_host=limit)
+    return ask_each(shards, read, connections_per_host=limit, failed=lambda _, error: unread(error))
 
 
 def connect_to_read(shard: Shard) -> psycopg.Connection[Any]:
@@ -210,8 +207,7 @@ def unread(error: psycopg.Error, state: State | None = None) -> SchemaReading:
     """The reading of a shard that did not say its schema."""
     fault = explain(error)
     hint = fault.hint or ("shardwright shards check" if state is None else _AGAIN)
-    silent = isinstance(error, psycopg.errors.ConnectionTimeout)
-    return SchemaReading(state, Fault(fault.reason, hint, fault.sqlstate), silent)
+    return SchemaReading(state, Fault(fault.reason, hint, fault.sqlstate))
 
 
 def compare(readings: Mapping[str, SchemaReading]) -> Schemas:

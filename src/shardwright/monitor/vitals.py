@@ -123,21 +123,13 @@ def read_vitals(
 
     `before`: the vitals of an earlier moment by shard, from which writes per second are counted.
     """
-    budget, earlier = fleet.config.limits.connections_per_host, before or {}
-    silent: dict[str, Fault] = {}  # once a host has not answered at all, its other shards are not waited for
-
-    def ask(shard: Shard) -> Vitals:
-        if shard.host in silent:
-            return Vitals(shard.name, shard.host, datetime.now(UTC), fault=silent[shard.host])
-        try:
-            return _read(fleet, shard)
-        except psycopg.Error as error:
-            fault = explain(error)
-            if isinstance(error, psycopg.errors.ConnectionTimeout):
-                silent[shard.host] = fault
-            return Vitals(shard.name, shard.host, datetime.now(UTC), fault=fault)
-
-    found = ask_each(shards, ask, connections_per_host=budget)
+    earlier = before or {}
+    found = ask_each(
+        shards,
+        lambda shard: _read(fleet, shard),
+        connections_per_host=fleet.config.limits.connections_per_host,
+        failed=lambda shard, error: Vitals(shard.name, shard.host, datetime.now(UTC), fault=explain(error)),
+    )
     return _with_disks(fleet, [_with_rate(each, earlier.get(name)) for name, each in found.items()])
 
 
