@@ -167,14 +167,16 @@ def _ask_control(fleet: FleetConfig) -> Known:
 def _ask(control: psycopg.Connection[Any], shard_set: str) -> Known:
     ledger, board = Ledger(control, shard_set), Board(control, shard_set)
     still_open = [(ledger.as_it_is(run), quiet) for run, quiet in ledger.open_runs()]
-    change = last_change_in(control, shard_set)
+    work = read_work(control, shard_set)
+    # Of a change that is over nothing is shown: its tenants, a line each, need not be counted with every picture.
+    change = last_change_in(control, shard_set) if work.change and work.change.is_open else None
     return Known(
         open=tuple(OpenRun(run, quiet, board.run(run.id) if run.is_durable else None) for run, quiet in still_open),
         runs=tuple(ledger.as_it_is(run) for run in ledger.runs(_LAST)),
         workers=tuple(board.workers()),
         moves=tuple(open_moves_in(control, shard_set)),
         change=change if change and change.change.is_open else None,
-        work=read_work(control, shard_set),
+        work=work,
         alerts=_firing(control, shard_set),
     )
 
