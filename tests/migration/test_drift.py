@@ -8,6 +8,7 @@ import threading
 
 import psycopg
 import pytest
+from psycopg.errors import CannotConnectNow, ConnectionTimeout, OperationalError
 
 from kit import MakeProject, Project
 from shardwright import errors
@@ -292,3 +293,26 @@ def test_a_host_is_asked_over_no_more_connections_than_its_budget() -> None:
 
     answers = ask_each(shards, ask, connections_per_host=2)
     assert (answers, most) == ({shard.name: shard.name for shard in shards}, 2)
+
+
+@pytest.mark.parametrize(
+    ("error", "asked"), [(ConnectionTimeout, ["s0", "t0"]), (CannotConnectNow, ["s0", "s1", "t0"])]
+)
+def test_a_host_that_does_not_answer_is_asked_once(
+    error: type[OperationalError], asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its other shards are away for the same reason; one whose server refuses says nothing of the others."""
+    monkeypatch.setattr("shardwright.catalog.ask._AT_ONCE", 1)
+    places = {"s0": "silent", "s1": "silent", "t0": "well"}
+    shards = [Shard(name, parse_url(f"postgresql://{host}/{name}"), {}) for name, host in places.items()]
+    seen = []
+
+    def ask(shard: Shard) -> str:
+        seen.append(shard.name)
+        if shard.name.startswith("s"):
+            raise error("no answer")
+        return "here"
+
+    answers = ask_each(shards, ask, connections_per_host=1, failed=lambda shard, error: f"{shard.name}: {error}")
+    assert answers == {"s0": "s0: no answer", "s1": "s1: no answer", "t0": "here"}
+    assert seen == asked

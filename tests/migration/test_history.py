@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from kit import Project
 from shardwright import errors
-from shardwright.migration.history import History, ScriptLocation, State
+from shardwright.migration.history import History, ScriptLocation, State, newest_revisions
 
 
 @pytest.fixture
@@ -169,3 +170,30 @@ def test_relative_places_in_alembic_ini_start_at_the_project(
     project.revision("near")
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     assert load(project).heads == ("far", "near")
+
+
+def test_whoever_asks_again_and_again_loads_no_file_twice(project: Project) -> None:
+    """A watch asks every few seconds for weeks: the user's files run once, and again only when one is another."""
+    loaded = project.path / "loaded"
+    project.revision("r1")
+    file = next((project.path / "migrations" / "versions").glob("*r1*.py"))
+    file.write_text(f"with open({str(loaded)!r}, 'a') as file: file.write('x')\n{file.read_text()}")
+    location = load(project).location
+    loaded.write_text("")
+    assert [newest_revisions(location) for _ in range(3)] == [("r1",)] * 3
+    assert loaded.read_text() == "x"
+    project.revision("r2")
+    assert [newest_revisions(location) for _ in range(2)] == [("r2",)] * 2
+    assert loaded.read_text() == "xx"
+    (project.path / "migrations" / "env.py").unlink()
+    with pytest.raises(errors.NoMigrations):
+        newest_revisions(location)
+
+
+def test_a_history_that_is_loaded_often_leaves_the_search_path_as_it_is(project: Project) -> None:
+    """The project is in it once; one entry more each time would slow every import of a long process."""
+    load(project)
+    before = list(sys.path)
+    load(project)
+    assert sys.path == before
+    assert sys.path.count(str(project.path)) == 1

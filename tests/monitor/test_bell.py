@@ -196,6 +196,28 @@ def test_a_receiver_that_does_not_answer_holds_no_picture_up(control: DatabaseUr
     assert said == ["alerts wait: it did not answer"]
 
 
+def test_a_receiver_that_breaks_does_not_end_the_telling() -> None:
+    """What nobody foresaw is said, without secrets, and the next trouble is told all the same."""
+    heard: list[str] = []
+
+    class Fragile:
+        name = "webhook"
+
+        def tell(self, alerts: Any) -> None:
+            heard.extend(alert.subject for alert in alerts)
+            if heard == ["shard_0"]:
+                raise RuntimeError("postgresql://ada:s3cret@h/d")
+
+    said: list[str] = []
+    with bell(None, Fragile(), say=said.append) as process:
+        process.judge(DOWN)
+        until(lambda: said)
+        process.judge(picture(away("shard_7")))
+        until(lambda: "shard_7" in heard)
+    assert said[0].startswith("alerts wait: RuntimeError: ")
+    assert "s3cret" not in str(said)
+
+
 def test_of_two_receivers_only_the_one_that_failed_is_told_again(hook: Hook, tmp_path: Path) -> None:
     """The other has heard."""
     note = tmp_path / "note"
@@ -216,6 +238,7 @@ def test_of_two_receivers_only_the_one_that_failed_is_told_again(hook: Hook, tmp
     [
         (["/nowhere/program"], "the command /nowhere/program can't be started: No such file or directory"),
         (["sh", "-c", "echo password=s3cret >&2; exit 3"], "the command sh ended with 3: password=***"),
+        (["sh", "-c", "printf 'caf\\351' >&2; exit 1"], "the command sh ended with 1: caf\N{REPLACEMENT CHARACTER}"),
         (["true"], None),
     ],
 )

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from kit import MakeProject, Project
 from run_kinds import KINDS
+from shardwright.catalog.changes import Change
 from shardwright.catalog.control import open_control
+from shardwright.monitor import picture as picture_of
 from shardwright.monitor.picture import Picture, without_details
+from shardwright.monitor.skew import Work
 from shardwright.runs.board import Board
 
 
@@ -104,3 +109,18 @@ def test_a_role_that_may_not_read_alerts_sees_the_runs(make_project: MakeProject
         project.control = owner
         project.sql("control", f"DROP OWNED BY {role}")
         project.sql("control", f"DROP ROLE {role}")
+
+
+def test_a_change_that_is_over_is_not_read_again_with_every_picture(
+    make_project: MakeProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tenants are counted for whoever asks for it, and not for years by a watch; one that is open is shown."""
+    project = make_project(shards=1)
+    _with_queued_run(project)
+    asked: list[str] = []
+    monkeypatch.setattr(picture_of, "last_change_in", lambda *_: asked.append("asked"))
+    for phase in ("done", "undone", "in_step"):
+        monkeypatch.setattr(picture_of, "read_work", lambda *_, phase=phase: Work(None, Change(1, phase)))
+        asked.append(phase)
+        assert project.fleet().picture().change is None
+    assert asked == ["done", "undone", "in_step", "asked"]

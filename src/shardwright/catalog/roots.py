@@ -12,23 +12,12 @@ from psycopg import sql
 from shardwright.pg.connect import connect
 from shardwright.pg.faults import Fault, explain
 from shardwright.pg.queries import load
+from shardwright.pg.spelling import WHOLE_TABLES
 from shardwright.shard import Shard
 
 T = TypeVar("T")
 
 _PAGE = 1 << 20  # bytes of ids that are handed on at once
-# Nobody waits behind us for a table that a migration holds. The form of an id as text must not depend on the server's
-# settings. Rows that a policy hides are an error: a tenant would be missing that is there.
-_SETTINGS = {
-    "lock_timeout": "2s",
-    "client_encoding": "UTF8",
-    "row_security": "off",
-    "TimeZone": "UTC",
-    "DateStyle": "ISO",
-    "IntervalStyle": "postgres",
-    "bytea_output": "hex",
-    "extra_float_digits": "1",
-}
 _queries = load(__package__, "roots.sql")
 
 
@@ -54,7 +43,7 @@ def ask_root(
     shard: Shard, name: str, ask: Callable[[psycopg.Connection[Any], Root], T], *, statement_timeout: str
 ) -> T | Fault:
     """What `ask` gives for the shard's table `name`; why it could not be asked."""
-    settings = {**_SETTINGS, "statement_timeout": statement_timeout}
+    settings = {**WHOLE_TABLES, "statement_timeout": statement_timeout}
     try:
         with connect(
             shard.url, application_name=f"shardwright tenants {shard.name}", settings=settings, connect_timeout=5

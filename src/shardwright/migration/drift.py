@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from shardwright.pg.connect import connect
 from shardwright.pg.faults import Fault, explain
 from shardwright.pg.fingerprint import Difference, Fingerprint, differences, fingerprint
 from shardwright.runs.results import RunResult, revisions_text
-from shardwright.shard import Shard
+from shardwright.shard import Shard, as_people_count
 
 # As for a revision, but a schema of thousands of tables takes seconds to print.
 _SETTINGS = {"lock_timeout": "2s", "statement_timeout": "60s"}
@@ -124,7 +123,9 @@ class Schemas:
             if shard.state is not None:
                 found[shard.state].append(shard.shard)
         ordered = sorted(found.items(), key=lambda each: (-len(each[1]), each[0]))
-        return {revisions_text(state) or "base": _in_order(shards) for state, shards in ordered}
+        return {
+            revisions_text(state) or "base": tuple(sorted(shards, key=as_people_count)) for state, shards in ordered
+        }
 
     @property
     def are_alike(self) -> bool:
@@ -176,13 +177,10 @@ def survey_schemas(fleet: FleetConfig, shards: Iterable[Shard]) -> dict[str, Sch
     seen: dict[str, Fingerprint] = {}  # equal schemas are kept once: a thousand shards have a handful
 
     def read(shard: Shard) -> SchemaReading:
-        try:
-            with connect_to_read(shard) as connection:
-                return read_schema(connection, table, seen)
-        except psycopg.Error as error:
-            return unread(error)
+        with connect_to_read(shard) as connection:
+            return read_schema(connection, table, seen)
 
-    return ask_each(shards, read, connections_per_host=limit)
+    return ask_each(shards, read, connections_per_host=limit, failed=lambda _, error: unread(error))
 
 
 def connect_to_read(shard: Shard) -> psycopg.Connection[Any]:
@@ -209,8 +207,7 @@ def unread(error: psycopg.Error, state: State | None = None) -> SchemaReading:
     """The reading of a shard that did not say its schema."""
     fault = explain(error)
     hint = fault.hint or ("shardwright shards check" if state is None else _AGAIN)
-    silent = isinstance(error, psycopg.errors.ConnectionTimeout)
-    return SchemaReading(state, Fault(fault.reason, hint, fault.sqlstate), silent)
+    return SchemaReading(state, Fault(fault.reason, hint, fault.sqlstate))
 
 
 def compare(readings: Mapping[str, SchemaReading]) -> Schemas:
@@ -221,7 +218,7 @@ def compare(readings: Mapping[str, SchemaReading]) -> Schemas:
     """
     alike: dict[tuple[State, int], dict[Fingerprint, list[str]]] = defaultdict(lambda: defaultdict(list))
     unread = []
-    for name in _in_order(readings):
+    for name in sorted(readings, key=as_people_count):
         reading = readings[name]
         if reading.state is None or reading.schema is None or reading.major is None:
             fault = reading.fault or Fault("it did not say its schema")
@@ -242,8 +239,3 @@ def _drifts(groups: Sequence[SchemaGroup]) -> list[Drift]:
     usual, *odd = groups
     is_even = bool(odd) and len(odd[0].shards) == len(usual.shards)
     return [Drift(each, usual, tuple(differences(each.schema, usual.schema)), is_even) for each in odd]
-
-
-def _in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Sorted as people count: shard_2 before shard_10."""
-    return tuple(sorted(names, key=lambda name: [int(p) if p.isdigit() else p for p in re.split("([0-9]+)", name)]))

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +53,13 @@ class ScriptLocation:
         config.set_main_option("script_location", _escaped(str(self.directory)))
         return config
 
+    def stamp(self) -> frozenset[tuple[str, int, int]]:
+        """Another value than before once a file of the history was changed, added or taken away."""
+        versions = self.alembic_config().get_version_locations_list() or [str(self.directory / "versions")]
+        files = [self.directory / "env.py", *(file for place in versions for file in Path(place).rglob("*.py*"))]
+        seen = ((file, file.stat()) for file in files if file.parent.name != "__pycache__")
+        return frozenset((str(file), told.st_mtime_ns, told.st_size) for file, told in seen)
+
     @property
     def _ini(self) -> str | None:
         places = (
@@ -73,30 +80,53 @@ def _escaped(value: str) -> str:
     return value.replace("%", "%%")
 
 
+def newest_revisions(location: ScriptLocation) -> State:
+    """The heads of the history there, whose files are loaded again only if one of them is another than the last time.
+
+    For whoever asks every few seconds. Raises NoMigrations or HistoryBroken.
+    """
+    _require_env(location)
+    with _loading(location):
+        stamp = location.stamp()
+    return _newest(location, stamp)
+
+
+@lru_cache(maxsize=4)
+def _newest(location: ScriptLocation, stamp: frozenset[tuple[str, int, int]]) -> State:
+    del stamp
+    return History(location).heads
+
+
+def _require_env(location: ScriptLocation) -> None:
+    if not (location.directory / "env.py").is_file():
+        raise errors.NoMigrations(directory=str(location.directory), reason="it has no env.py")
+
+
+@contextmanager
+def _loading(location: ScriptLocation) -> Iterator[None]:
+    try:
+        with redirect_stdout(sys.stderr):  # ours may have to hold one JSON document
+            yield
+    except (Exception, SystemExit) as error:  # loading imports the user's files, which may raise anything
+        place = _place(error, location.directory)
+        reason = f"{type(error).__name__}: {_first_line(error)}{place}"
+        if isinstance(error, KeyError) and not place:  # Alembic's own, while it puts the files in order
+            reason = f"a revision follows {error}, which no file has"
+        raise errors.HistoryBroken(directory=str(location.directory), reason=reason) from error
+
+
 class History:
     """A loaded Alembic history."""
 
     def __init__(self, location: ScriptLocation) -> None:
         """Raises NoMigrations or HistoryBroken."""
         self.location = location
-        if not (location.directory / "env.py").is_file():
-            raise errors.NoMigrations(directory=str(location.directory), reason="it has no env.py")
-        with self._loading():
+        _require_env(location)
+        with _loading(location):
             self.config = location.alembic_config()
             self.script = ScriptDirectory.from_config(self.config)
+            sys.path[:] = dict.fromkeys(sys.path)  # Alembic puts the project there once more each time
             self._revisions: dict[str, Script] = {script.revision: script for script in self.script.walk_revisions()}
-
-    @contextmanager
-    def _loading(self) -> Iterator[None]:
-        try:
-            with redirect_stdout(sys.stderr):  # ours may have to hold one JSON document
-                yield
-        except (Exception, SystemExit) as error:  # loading imports the user's files, which may raise anything
-            place = _place(error, self.location.directory)
-            reason = f"{type(error).__name__}: {_first_line(error)}{place}"
-            if isinstance(error, KeyError) and not place:  # Alembic's own, while it puts the files in order
-                reason = f"a revision follows {error}, which no file has"
-            raise errors.HistoryBroken(directory=str(self.location.directory), reason=reason) from error
 
     @cached_property
     def heads(self) -> State:

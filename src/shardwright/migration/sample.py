@@ -13,14 +13,14 @@ from psycopg import sql
 from shardwright.dsn import DatabaseUrl
 from shardwright.pg.connect import connect
 from shardwright.pg.queries import load
+from shardwright.pg.spelling import SPELLING, WHOLE_TABLES
 from shardwright.runs.stopping import StopRequest
 
 _NAME = "shardwright sample"
 _queries = load(__package__, "sample.sql")
-# Row security is no filter here: half of a family would not satisfy its foreign keys. It is an error instead.
-_READING = {"lock_timeout": "2s", "statement_timeout": "60s", "row_security": "off"}
-# Rows travel as text, for binary arrays and records name types by numbers that differ between databases.
-_AS_TEXT = {"client_encoding": "UTF8", "DateStyle": "ISO", "IntervalStyle": "postgres", "extra_float_digits": "1"}
+# Rows travel as text, for binary arrays and records name types by numbers that differ between databases. Row security
+# is no filter here: half of a family would not satisfy its foreign keys.
+_READING = {**WHOLE_TABLES, "statement_timeout": "60s"}
 
 Rows = dict[int, set[str]]  # by the table's oid, where each row is (its ctid)
 
@@ -69,8 +69,8 @@ def copy_sample(
     sample. Reads one snapshot of the source. Cut short once `stop` is asked. Raises psycopg.Error.
     """
     with (
-        connect(source, application_name=_NAME, settings=_READING | _AS_TEXT, autocommit=False) as reading,
-        connect(target, application_name=_NAME, settings=_AS_TEXT) as writing,
+        connect(source, application_name=_NAME, settings=_READING, autocommit=False) as reading,
+        connect(target, application_name=_NAME, settings=SPELLING) as writing,
     ):
         reading.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         reading.read_only = True

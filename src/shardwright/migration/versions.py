@@ -27,7 +27,6 @@ class Reading:
 
     state: State | None
     fault: Fault | None = None
-    host_is_silent: bool = False
 
 
 def read_state(connection: psycopg.Connection[Any], version_table: str) -> State:
@@ -51,16 +50,7 @@ def read_afresh(session: ShardSession, version_table: str) -> State | None:
 
 def read_shard(shard: Shard, version_table: str) -> Reading:
     """The state of one shard, over a connection of its own."""
-    try:
-        with connect(
-            shard.url,
-            application_name="shardwright status",
-            settings=_SETTINGS,
-            connect_timeout=CONNECT_TIMEOUT,
-        ) as connection:
-            return Reading(read_state(connection, version_table))
-    except psycopg.Error as error:
-        return Reading(None, explain(error), isinstance(error, psycopg.errors.ConnectionTimeout))
+    return survey([shard], version_table, connections_per_host=1)[shard.name]
 
 
 def survey(shards: Iterable[Shard], version_table: str, *, connections_per_host: int) -> dict[str, Reading]:
@@ -68,14 +58,16 @@ def survey(shards: Iterable[Shard], version_table: str, *, connections_per_host:
 
     Once a host has not answered at all, its other shards are not waited for one after the other.
     """
-    silent: dict[str, Reading] = {}
 
     def read(shard: Shard) -> Reading:
-        if shard.host in silent:
-            return silent[shard.host]
-        reading = read_shard(shard, version_table)
-        if reading.host_is_silent:
-            silent[shard.host] = reading
-        return reading
+        with connect(
+            shard.url, application_name="shardwright status", settings=_SETTINGS, connect_timeout=CONNECT_TIMEOUT
+        ) as connection:
+            return Reading(read_state(connection, version_table))
 
-    return ask_each(shards, read, connections_per_host=connections_per_host)
+    return ask_each(
+        shards,
+        read,
+        connections_per_host=connections_per_host,
+        failed=lambda _, error: Reading(None, explain(error)),
+    )

@@ -106,9 +106,8 @@ def _runs(picture: Picture) -> Iterator[Sample]:
 
 
 def _quiet(picture: Picture) -> Iterator[Sample]:
-    yield from (
-        ((), max(quiet)) for quiet in [[run.quiet for run in picture.open if run.run.state == "running"]] if quiet
-    )
+    if quiet := [run.quiet for run in picture.open if run.run.state == "running"]:
+        yield (), max(quiet)
 
 
 def _workers(picture: Picture) -> Iterator[Sample]:
@@ -136,14 +135,14 @@ def _change_tenants(picture: Picture) -> Iterator[Sample]:
 
 def _change_keys(picture: Picture) -> Iterator[Sample]:
     for direction, name in _WAYS.items():
-        told = [keys for lane in _lanes(picture) if (keys := getattr(lane, f"{name}keys")) is not None]
-        yield from [((direction,), sum(told))] if told else []
+        if told := [keys for lane in _lanes(picture) if (keys := getattr(lane, f"{name}keys")) is not None]:
+            yield (direction,), sum(told)
 
 
 def _change_lag(picture: Picture) -> Iterator[Sample]:
     for direction, name in _WAYS.items():
-        told = [lag for lane in _lanes(picture) if (lag := getattr(lane, f"{name}lag_seconds")) is not None]
-        yield from [((direction,), max(told))] if told else []
+        if told := [lag for lane in _lanes(picture) if (lag := getattr(lane, f"{name}lag_seconds")) is not None]:
+            yield (direction,), max(told)
 
 
 _WAYS: Mapping[str, str] = {"to_green": "", "to_blue": "back_"}

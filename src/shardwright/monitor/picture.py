@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from shardwright.bluegreen.status import ChangeStatus, last_change_in
 from shardwright.catalog.changes import SINCE
 from shardwright.catalog.control import read_control, version
 from shardwright.config import FleetConfig
-from shardwright.migration.history import History, ScriptLocation, State
+from shardwright.migration.history import ScriptLocation, State, newest_revisions
 from shardwright.monitor.alerts import store
 from shardwright.monitor.alerts.alert import Alert
 from shardwright.monitor.alerts.store import AlertStore
@@ -26,7 +25,7 @@ from shardwright.move.status import MoveStatus, open_moves_in
 from shardwright.pg.faults import Fault
 from shardwright.runs.board import Board, DurableRun, WorkerSeen
 from shardwright.runs.store import Ledger, Run
-from shardwright.shard import Shard
+from shardwright.shard import as_people_count
 
 if TYPE_CHECKING:
     from shardwright.monitor.check import FleetCheck
@@ -124,7 +123,7 @@ def take(fleet: FleetConfig, before: Picture | None = None, *, has_control: bool
     `has_control`: whether the control database was ever made. Raises nothing for what is away: it is in the picture.
     """
     known = _ask_control(fleet) if has_control else Known()
-    shards = _in_order(fleet.every if known.change else fleet.shards)
+    shards = sorted(fleet.every if known.change else fleet.shards, key=lambda shard: as_people_count(shard.name))
     vitals = read_vitals(fleet, shards, {each.shard: each for each in before.vitals} if before else None)
     return Picture(
         at=datetime.now(UTC),
@@ -168,14 +167,16 @@ def _ask_control(fleet: FleetConfig) -> Known:
 def _ask(control: psycopg.Connection[Any], shard_set: str) -> Known:
     ledger, board = Ledger(control, shard_set), Board(control, shard_set)
     still_open = [(ledger.as_it_is(run), quiet) for run, quiet in ledger.open_runs()]
-    change = last_change_in(control, shard_set)
+    work = read_work(control, shard_set)
+    # Of a change that is over nothing is shown: its tenants, a line each, need not be counted with every picture.
+    change = last_change_in(control, shard_set) if work.change and work.change.is_open else None
     return Known(
         open=tuple(OpenRun(run, quiet, board.run(run.id) if run.is_durable else None) for run, quiet in still_open),
         runs=tuple(ledger.as_it_is(run) for run in ledger.runs(_LAST)),
         workers=tuple(board.workers()),
         moves=tuple(open_moves_in(control, shard_set)),
         change=change if change and change.change.is_open else None,
-        work=read_work(control, shard_set),
+        work=work,
         alerts=_firing(control, shard_set),
     )
 
@@ -190,11 +191,6 @@ def _firing(control: psycopg.Connection[Any], shard_set: str) -> tuple[Alert, ..
 
 def _heads(fleet: FleetConfig) -> State | None:
     try:
-        return History(ScriptLocation.from_config(fleet.config)).heads
+        return newest_revisions(ScriptLocation.from_config(fleet.config))
     except errors.HistoryError:
         return None
-
-
-def _in_order(shards: Iterable[Shard]) -> list[Shard]:
-    """As people count: shard_2 before shard_10."""
-    return sorted(shards, key=lambda each: [int(p) if p.isdigit() else p for p in re.split("([0-9]+)", each.name)])

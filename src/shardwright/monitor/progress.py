@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -17,6 +17,7 @@ from shardwright.config import FleetConfig
 from shardwright.pg import locks
 from shardwright.pg.queries import load
 
+T = TypeVar("T")
 _LAST_LOCK = (1 << 31) - 1  # one for each set, counted from here downwards; those of operations are below them
 _queries = load(__package__, "progress.sql")
 
@@ -54,34 +55,44 @@ class Progress:
 
     def read(self, reference: str, shapes: Mapping[str, str]) -> dict[str, Place]:
         """Where a check that was stopped within the last day was, on these shards, if their tables are as they were."""
-        values = {"reference": reference, "shards": list(shapes)}
+        values = {"shard_set": self._shard_set, "reference": reference, "shards": list(shapes)}
+        lines = self._ask(lambda connection: connection.execute(_queries["read"], values).fetchall()) or ()
         return {
             shard: Place(tuple(after), rows, dangling, undecided, tuple(Example(**each) for each in examples), is_done)
-            for shard, shape, after, rows, dangling, undecided, examples, is_done in self._execute("read", values)
+            for shard, shape, after, rows, dangling, undecided, examples, is_done in lines
             if shape == shapes[shard]
         }
 
     def write(self, reference: str, places: Mapping[str, Place], shapes: Mapping[str, str]) -> None:
-        """A check that follows goes on from these places."""
-        for shard, place in places.items():
-            examples = json.dumps([vars(each) for each in place.examples])
-            values = {**vars(place), "after": list(place.after), "examples": examples}
-            self._execute("write", {**values, "reference": reference, "shard": shard, "shape": shapes[shard]})
+        """A check that follows goes on from these places; of a thousand shards they are written at once."""
+        lines = [
+            {
+                **vars(place),
+                "after": list(place.after),
+                "examples": json.dumps([vars(each) for each in place.examples]),
+                "shard_set": self._shard_set,
+                "reference": reference,
+                "shard": shard,
+                "shape": shapes[shard],
+            }
+            for shard, place in places.items()
+        ]
+        self._ask(lambda connection: connection.cursor().executemany(_queries["write"], lines))
 
     def forget(self, reference: str) -> None:
         """The next check begins anew."""
-        self._execute("forget", {"reference": reference})
+        values = {"shard_set": self._shard_set, "reference": reference}
+        self._ask(lambda connection: connection.execute(_queries["forget"], values))
 
-    def _execute(self, query: str, values: Mapping[str, Any]) -> Iterable[tuple[Any, ...]]:
+    def _ask(self, ask: Callable[[psycopg.Connection[Any]], T]) -> T | None:
         """What it gives; a control database that went away meanwhile is no reason to stop reading shards."""
         if self._connection is None:
-            return ()
+            return None
         try:
-            cursor = self._connection.execute(_queries[query], {**values, "shard_set": self._shard_set})
-            return cursor.fetchall() if cursor.description else ()
+            return ask(self._connection)
         except psycopg.Error:
             self._connection = None
-            return ()
+            return None
 
 
 @contextmanager

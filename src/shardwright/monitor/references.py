@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -23,24 +23,14 @@ from shardwright.monitor.progress import Example, Place, Progress, keeping_progr
 from shardwright.monitor.walk import Column, Turn
 from shardwright.pg.connect import connect
 from shardwright.pg.faults import Fault, explain
+from shardwright.pg.spelling import WHOLE_TABLES
 from shardwright.runs.stopping import StopRequest
 from shardwright.shard import Shard
 
+T = TypeVar("T")
 EXAMPLES = 10
 _VALUES = 50_000  # that are looked for at once, of all shards together; and that are remembered as being there
 _CONNECT_TIMEOUT = 5
-# Nobody waits behind us for a table that a migration holds. The form of a value as text must not depend on a server's
-# settings. Rows that a policy hides are an error: what they refer to would be unknown.
-_SETTINGS = {
-    "lock_timeout": "2s",
-    "client_encoding": "UTF8",
-    "row_security": "off",
-    "TimeZone": "UTC",
-    "DateStyle": "ISO",
-    "IntervalStyle": "postgres",
-    "bytea_output": "hex",
-    "extra_float_digits": "1",
-}
 _Columns = Mapping[ColumnName, Column]
 
 
@@ -122,13 +112,15 @@ def _describe(
     def describe(shard: Shard) -> _Columns | Fault:
         if shard.name in away:
             return away[shard.name]
-        try:
-            with _connect(fleet, shard) as connection:
-                return walk.find_columns(connection, names)
-        except psycopg.Error as error:
-            return explain(error)
+        with _connect(fleet, shard) as connection:
+            return walk.find_columns(connection, names)
 
-    return ask_each(fleet.shards, describe, connections_per_host=fleet.config.limits.connections_per_host)
+    return _ask(fleet, fleet.shards, describe)
+
+
+def _ask(fleet: FleetConfig, shards: Sequence[Shard], ask: Callable[[Shard], T | Fault]) -> dict[str, T | Fault]:
+    limit = fleet.config.limits.connections_per_host
+    return ask_each(shards, ask, connections_per_host=limit, failed=lambda _, error: explain(error))
 
 
 def _connect(fleet: FleetConfig, shard: Shard) -> psycopg.Connection[Any]:
@@ -136,7 +128,7 @@ def _connect(fleet: FleetConfig, shard: Shard) -> psycopg.Connection[Any]:
     return connect(
         shard.url,
         application_name="shardwright check",
-        settings={**_SETTINGS, "statement_timeout": limit},
+        settings={**WHOLE_TABLES, "statement_timeout": limit},
         connect_timeout=_CONNECT_TIMEOUT,
     )
 
@@ -215,21 +207,18 @@ class _Check:
         most = max(1000, _VALUES // len(todo))
 
         def take(shard: Shard) -> Turn | Fault:
-            try:
-                with _connect(self._fleet, shard) as connection:
-                    return walk.take_turn(
-                        connection,
-                        self._sources[shard.name],
-                        self._targets.get(shard.name),
-                        places[shard.name],
-                        known=self._known,
-                        most=most,
-                        is_over=lambda: self._stop.is_asked,
-                    )
-            except psycopg.Error as error:
-                return explain(error)
+            with _connect(self._fleet, shard) as connection:
+                return walk.take_turn(
+                    connection,
+                    self._sources[shard.name],
+                    self._targets.get(shard.name),
+                    places[shard.name],
+                    known=self._known,
+                    most=most,
+                    is_over=lambda: self._stop.is_asked,
+                )
 
-        turns = self._ask(todo, take)
+        turns = _ask(self._fleet, todo, take)
         self._unread |= {name: turn for name, turn in turns.items() if isinstance(turn, Fault)}
         done = {name: turn for name, turn in turns.items() if isinstance(turn, Turn)}
         absent = self._look_for({value for turn in done.values() for value in turn.missing})
@@ -267,27 +256,20 @@ class _Check:
         """`left` has only those that no shard has that was read."""
         alone = threading.Lock()
 
-        def ask(shard: Shard) -> Fault | None:
+        def ask(shard: Shard) -> None:
             with alone:
                 values = list(left)
             if not values:
-                return None
+                return
             query = self._targets[shard.name].compare("which_are_there", values)
-            try:
-                with _connect(self._fleet, shard) as connection:
-                    walk.forget_names(connection)
-                    found = {row[0] for row in connection.execute(query)}
-            except psycopg.Error as error:
-                return explain(error)
+            with _connect(self._fleet, shard) as connection:
+                walk.forget_names(connection)
+                found = {row[0] for row in connection.execute(query)}
             with alone:
                 left.difference_update(found)
-            return None
 
         shards = [each for each in self._fleet.shards if each.name in self._targets and each.name not in self._unread]
-        self._unread |= {name: fault for name, fault in self._ask(shards, ask).items() if fault is not None}
-
-    def _ask(self, shards: Sequence[Shard], ask: Any) -> dict[str, Any]:
-        return ask_each(shards, ask, connections_per_host=self._fleet.config.limits.connections_per_host)
+        self._unread |= {name: fault for name, fault in _ask(self._fleet, shards, ask).items() if fault is not None}
 
     # --- what can't be meant ----------------------------------------------------------------------
 

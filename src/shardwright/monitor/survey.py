@@ -31,37 +31,29 @@ class Answer:
 
 
 def survey(fleet: FleetConfig, shards: Sequence[Shard], parts: Collection[str]) -> dict[str, Answer]:
-    """What each of `shards` says by name, read concurrently within the budget of each host.
-
-    Once a host has not answered at all, its other shards are not waited for one after the other.
-    """
+    """What each of `shards` says by name, read concurrently within the budget of each host."""
     table, threshold = fleet.config.fleet.version_table, fleet.config.monitor.exhaustion
     seen: dict[str, Fingerprint] = {}
-    silent: dict[str, Answer] = {}
 
     def ask(shard: Shard) -> Answer:
-        if shard.host in silent:
-            return silent[shard.host]
-        try:
-            with connect_to_read(shard) as connection:
-                schema = read_schema(connection, table, seen) if "schema" in parts else None
-                if schema is not None and schema.fault is not None and schema.fault.sqlstate == LOCK_TIMEOUT:
-                    return Answer(schema)  # what holds that lock would be waited for in every part
-                return Answer(
-                    schema,
-                    _or_fault(connection, lambda: exhaustions(connection, shard.name, threshold))
-                    if "exhaustion" in parts
-                    else None,
-                    _or_fault(connection, lambda: read_traces(connection)) if "leftovers" in parts else None,
-                )
-        except psycopg.Error as error:
-            reading = unread(error)
-            answer = Answer(reading if "schema" in parts else None, fault=reading.fault)
-            if reading.host_is_silent:
-                silent[shard.host] = answer
-            return answer
+        with connect_to_read(shard) as connection:
+            schema = read_schema(connection, table, seen) if "schema" in parts else None
+            if schema is not None and schema.fault is not None and schema.fault.sqlstate == LOCK_TIMEOUT:
+                return Answer(schema)  # what holds that lock would be waited for in every part
+            return Answer(
+                schema,
+                _or_fault(connection, lambda: exhaustions(connection, shard.name, threshold))
+                if "exhaustion" in parts
+                else None,
+                _or_fault(connection, lambda: read_traces(connection)) if "leftovers" in parts else None,
+            )
 
-    return ask_each(shards, ask, connections_per_host=fleet.config.limits.connections_per_host)
+    def failed(_: Shard, error: psycopg.Error) -> Answer:
+        reading = unread(error)
+        return Answer(reading if "schema" in parts else None, fault=reading.fault)
+
+    limit = fleet.config.limits.connections_per_host
+    return ask_each(shards, ask, connections_per_host=limit, failed=failed)
 
 
 def _or_fault(connection: psycopg.Connection[Any], read: Callable[[], T]) -> T | Fault:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -23,6 +23,8 @@ from shardwright.pg.faults import Fault, explain
 from shardwright.pg.queries import load
 from shardwright.runs.results import revisions_text
 from shardwright.shard import Shard
+
+T = TypeVar("T")
 
 # Whoever looks every few seconds may keep nobody waiting, and waits for nobody.
 _SETTINGS = {"lock_timeout": "500ms", "statement_timeout": "3s", "client_encoding": "UTF8"}
@@ -121,21 +123,13 @@ def read_vitals(
 
     `before`: the vitals of an earlier moment by shard, from which writes per second are counted.
     """
-    budget, earlier = fleet.config.limits.connections_per_host, before or {}
-    silent: dict[str, Fault] = {}  # once a host has not answered at all, its other shards are not waited for
-
-    def ask(shard: Shard) -> Vitals:
-        if shard.host in silent:
-            return Vitals(shard.name, shard.host, datetime.now(UTC), fault=silent[shard.host])
-        try:
-            return _read(fleet, shard)
-        except psycopg.Error as error:
-            fault = explain(error)
-            if isinstance(error, psycopg.errors.ConnectionTimeout):
-                silent[shard.host] = fault
-            return Vitals(shard.name, shard.host, datetime.now(UTC), fault=fault)
-
-    found = ask_each(shards, ask, connections_per_host=budget)
+    earlier = before or {}
+    found = ask_each(
+        shards,
+        lambda shard: _read(fleet, shard),
+        connections_per_host=fleet.config.limits.connections_per_host,
+        failed=lambda shard, error: Vitals(shard.name, shard.host, datetime.now(UTC), fault=explain(error)),
+    )
     return _with_disks(fleet, [_with_rate(each, earlier.get(name)) for name, each in found.items()])
 
 
@@ -151,27 +145,28 @@ def _read(fleet: FleetConfig, shard: Shard) -> Vitals:
             at=datetime.now(UTC),
             seconds=seconds,
             longest=_longest(pulse),
-            tenants=_tenants(connection, fleet),
-            state=_state(connection, fleet),
+            tenants=_unless_refused(connection, lambda: _tenants(connection, fleet)),
+            state=_unless_refused(connection, lambda: read_state(connection, fleet.config.fleet.version_table)),
             **{name: pulse[name] for name in _PULSE},
-            **(_asked(connection, "size") or {}),
+            **(_unless_refused(connection, lambda: _one(connection, "size")) or {}),
         )
 
 
 _PULSE = ("version", "in_recovery", "connections", "connections_allowed", "lag", "cache", "writes")
 
 
-def _one(connection: psycopg.Connection[Any], query: str, **values: Any) -> dict[str, Any]:
+def _one(connection: psycopg.Connection[Any], query: str) -> dict[str, Any]:
     with connection.cursor(row_factory=dict_row) as cursor:
-        row = cursor.execute(_queries[query], values).fetchone()
+        row = cursor.execute(_queries[query]).fetchone()
     assert row is not None  # noqa: S101 a SELECT without FROM gives a row
     return row
 
 
-def _asked(connection: psycopg.Connection[Any], query: str, **values: Any) -> dict[str, Any] | None:
-    """What the query gives; None where it takes too long or is not allowed, which is no reason to call a shard away."""
+def _unless_refused(connection: psycopg.Connection[Any], read: Callable[[], T]) -> T | None:
+    """What `read` gives; None where it takes too long, is not allowed, or somebody holds the table, as a rollout does
+    while it is at work there: no reason to call a shard away."""
     try:
-        return _one(connection, query, **values)
+        return read()
     except psycopg.Error:
         if connection.broken:
             raise
@@ -190,27 +185,12 @@ def _tenants(connection: psycopg.Connection[Any], fleet: FleetConfig) -> int | N
     section = fleet.config.tenants
     if section is None:
         return None
-    try:
-        table = find_table(connection, section.root)
-        if table is None:
-            return None
-        name = sql.Literal(table.as_string(connection))
-        row = connection.execute(_queries["tenants"].format(table=table, name=name)).fetchone()
-    except psycopg.Error:
-        if connection.broken:
-            raise
+    table = find_table(connection, section.root)
+    if table is None:
         return None
+    name = sql.Literal(table.as_string(connection))
+    row = connection.execute(_queries["tenants"].format(table=table, name=name)).fetchone()
     return row[0] if row else None
-
-
-def _state(connection: psycopg.Connection[Any], fleet: FleetConfig) -> State | None:
-    """None where somebody holds the version table, as a rollout does while it is at work there."""
-    try:
-        return read_state(connection, fleet.config.fleet.version_table)
-    except psycopg.Error:
-        if connection.broken:
-            raise
-        return None
 
 
 def _with_rate(now: Vitals, before: Vitals | None) -> Vitals:

@@ -33,6 +33,7 @@ from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
 from shardwright.pg.queries import load
+from shardwright.pg.spelling import SPELLING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,15 +48,9 @@ _SETTINGS: Final = {
     # first, and a temporary table called pg_class would be read instead of the catalog.
     "search_path": "pg_catalog, pg_temp",
     # How names and constants are printed.
-    "client_encoding": "UTF8",
+    **SPELLING,
     "quote_all_identifiers": "off",
     "standard_conforming_strings": "on",
-    "DateStyle": "ISO, MDY",
-    "IntervalStyle": "postgres",
-    "TimeZone": "UTC",
-    "bytea_output": "hex",
-    "extra_float_digits": "1",
-    "lc_monetary": "C",
     # The planner takes this query for far dearer than it is, and would compile it for longer than it runs.
     "jit": "off",
 }

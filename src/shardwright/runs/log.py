@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from shardwright.dsn import redact
-from shardwright.runs.events import Event, RunFinished, RunStarted, ShardFinished
+from shardwright.runs.events import Event, RunFinished, RunStarted, ShardFinished, ShardWaiting, Stopping, Warned
 from shardwright.runs.results import ShardResult
 
 _logger = logging.getLogger("shardwright.runs")
@@ -57,7 +57,7 @@ def _of_shard(result: ShardResult) -> Mapping[str, Any]:
 def _level(event: Event) -> int:
     if isinstance(event, ShardFinished) and event.result.has_failed:
         return logging.ERROR
-    return logging.WARNING if type(event).__name__ in ("Warned", "ShardWaiting", "Stopping") else logging.INFO
+    return logging.WARNING if isinstance(event, Warned | ShardWaiting | Stopping) else logging.INFO
 
 
 def _told(fact: Any) -> Any:

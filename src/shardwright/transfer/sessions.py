@@ -15,21 +15,12 @@ from psycopg.pq import TransactionStatus
 
 from shardwright.pg.connect import connect, milliseconds
 from shardwright.pg.queries import load
+from shardwright.pg.spelling import SPELLING
 from shardwright.runs.board import Superseded
 from shardwright.shard import Shard
 
 MARK = "shardwright.mover"  # the setting by which triggers know the mover's own writes
 _queries = load(__package__, "sessions.sql")
-# Both sides spell values alike, and read them alike.
-SPELLING: Final = {
-    "DateStyle": "ISO, MDY",
-    "IntervalStyle": "postgres",
-    "TimeZone": "UTC",
-    "extra_float_digits": "1",
-    "bytea_output": "hex",
-    "lc_monetary": "C",
-    "client_encoding": "UTF8",
-}
 # Plans go by indexes, since the tables of ours have no statistics.
 _SETTINGS: Final = {
     **SPELLING,

@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from shardwright.pg.spelling import SPELLING
 from shardwright.pg.tables import Tables
-from shardwright.transfer.sessions import SPELLING
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from shardwright import errors
 from shardwright.bluegreen.shard_sets.drop import require_nobody
 from shardwright.catalog.ask import ask_each
 from shardwright.migration.history import History
-from shardwright.migration.versions import Reading, read_shard
+from shardwright.migration.versions import Reading, survey
 from shardwright.pg import databases
 from shardwright.pg.faults import Fault, explain
 from shardwright.runs.fanout import FanOutLimits, Job, run_all
@@ -38,7 +38,7 @@ def require_fit(green: Sequence[Shard], history: History, revision: str, *, conn
     absent = missing(green, connections_per_host=connections_per_host)
     table = history.location.version_table
     present = [shard for shard in green if shard.name not in absent]
-    readings = ask_each(present, lambda shard: read_shard(shard, table), connections_per_host=connections_per_host)
+    readings = survey(present, table, connections_per_host=connections_per_host)
     told = [(name, _unfit(history, reading, wanted, revision)) for name, reading in readings.items()]
     _raise_if_any([f"{name}: {why}" for name, why in told if why])
 
@@ -140,15 +140,11 @@ def _unfit(history: History, reading: Reading, wanted: frozenset[str], revision:
 
 
 def _of_each(shards: Sequence[Shard], ask: Callable[[Shard], T], limit: int) -> dict[str, T]:
-    """What `ask` gives for each shard; it has been tried on all of them before one's fault is told."""
+    """What `ask` gives for each shard; all that answer are asked before one's fault is told."""
 
-    def tried(shard: Shard) -> T | Fault:
-        try:
-            return ask(shard)
-        except psycopg.Error as error:
-            return explain(error)
-
-    answers = ask_each(shards, tried, connections_per_host=limit)
+    answers: dict[str, T | Fault] = ask_each(
+        shards, ask, connections_per_host=limit, failed=lambda _, error: explain(error)
+    )
     faults = {name: answer for name, answer in answers.items() if isinstance(answer, Fault)}
     _raise_if_any(
         [f"{name}: {fault.reason}" + (f"; {fault.hint}" if fault.hint else "") for name, fault in faults.items()]

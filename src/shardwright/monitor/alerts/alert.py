@@ -9,6 +9,7 @@ from typing import Any, Literal
 from shardwright.config import Rule
 
 Severity = Literal["critical", "warning"]
+Key = tuple[Rule, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Alert:
     resolved_at: datetime | None = None
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> Key:
         """The same for the same trouble, whatever its words are by now."""
         return self.rule, self.subject
 

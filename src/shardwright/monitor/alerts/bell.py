@@ -13,9 +13,9 @@ from shardwright import errors
 from shardwright.catalog.control import beside_control
 from shardwright.config import Config
 from shardwright.dsn import DatabaseUrl
-from shardwright.monitor.alerts.alert import Alert
+from shardwright.monitor.alerts.alert import Alert, Key
 from shardwright.monitor.alerts.damping import Damping
-from shardwright.monitor.alerts.memory import Key, LocalMemory, Memory
+from shardwright.monitor.alerts.memory import LocalMemory, Memory
 from shardwright.monitor.alerts.receivers import NotTold, Receiver
 from shardwright.monitor.alerts.rules import Judgement, judge
 from shardwright.monitor.alerts.store import SINCE, AlertStore

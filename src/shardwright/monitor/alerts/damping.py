@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from shardwright.monitor.alerts.alert import Alert
+from shardwright.monitor.alerts.alert import Alert, Key
 from shardwright.monitor.alerts.rules import Judgement
-
-Key = tuple[str, str]
 
 
 @dataclass(frozen=True)

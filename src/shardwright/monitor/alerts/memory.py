@@ -9,9 +9,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from shardwright.monitor.alerts.alert import Alert
+from shardwright.monitor.alerts.alert import Alert, Key
 
-Key = tuple[str, str]
 LEASE = 60.0  # seconds in which nobody else tells what somebody is about to tell
 LONGEST_REST = 256.0
 

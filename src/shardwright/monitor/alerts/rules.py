@@ -10,7 +10,7 @@ from itertools import groupby
 
 from shardwright.config import Config, Rule, format_duration
 from shardwright.dsn import redact
-from shardwright.monitor.alerts.alert import Alert, Severity
+from shardwright.monitor.alerts.alert import Alert, Key, Severity
 from shardwright.monitor.check import NO_SCHEMAS
 from shardwright.monitor.picture import OpenRun, Picture
 from shardwright.monitor.vitals import Vitals
@@ -60,18 +60,18 @@ class AlertRule:
 class Judgement:
     """What all rules say of one picture. Of what is `unsure` nothing is over; a subject of None: the rule's every."""
 
-    found: Mapping[tuple[str, str], Alert] = field(default_factory=dict)
-    certain: frozenset[tuple[str, str]] = frozenset()
+    found: Mapping[Key, Alert] = field(default_factory=dict)
+    certain: frozenset[Key] = frozenset()
     unsure: frozenset[tuple[str, str | None]] = frozenset()
 
-    def is_unsure(self, key: tuple[str, str]) -> bool:
+    def is_unsure(self, key: Key) -> bool:
         """Whether nothing can be told of that trouble."""
         return key in self.unsure or (key[0], None) in self.unsure
 
 
 def judge(picture: Picture, config: Config) -> Judgement:
     """What is wrong in `picture`, by the rules that are not `off`. Of the others' troubles nothing fires any more."""
-    found: dict[tuple[str, str], Alert] = {}
+    found: dict[Key, Alert] = {}
     certain, unsure = set(), set()
     for rule in RULES:
         for each in rule.look(picture, config) if rule.name not in config.alerts.off else ():

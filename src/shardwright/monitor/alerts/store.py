@@ -9,8 +9,8 @@ from typing import Any
 
 import psycopg
 
-from shardwright.monitor.alerts.alert import Alert
-from shardwright.monitor.alerts.memory import LEASE, Key, Line
+from shardwright.monitor.alerts.alert import Alert, Key
+from shardwright.monitor.alerts.memory import LEASE, Line
 from shardwright.pg.queries import load
 
 SINCE = 9  # the file of the control schema that made the table

@@ -17,6 +17,7 @@ from shardwright.dsn import DatabaseUrl
 from shardwright.pg.connect import connect, milliseconds
 from shardwright.pg.fingerprint import Fingerprint, fingerprint
 from shardwright.pg.queries import load
+from shardwright.pg.spelling import SPELLING
 from shardwright.pg.tables import Table, TableName, read_tables
 from shardwright.shard import Shard
 from shardwright.transfer.graph import PlacedTable, TableGraph, with_partitions
@@ -26,17 +27,6 @@ from shardwright.transfer.rows import rows_of_tenant
 Query: TypeAlias = sql.SQL | sql.Composed
 
 _queries = load(__package__)
-
-# Values travel as text from one side to the other, so both have to spell and to read them alike.
-_SPELLING = {
-    "client_encoding": "UTF8",
-    "DateStyle": "ISO,MDY",
-    "IntervalStyle": "postgres",
-    "TimeZone": "UTC",
-    "extra_float_digits": "1",
-    "bytea_output": "hex",
-    "lc_monetary": "C",
-}
 
 
 @dataclass(frozen=True)
@@ -198,5 +188,5 @@ def open_ground(
 def looking(url: DatabaseUrl, limits: LimitsSection) -> AbstractContextManager[psycopg.Connection[Any]]:
     """A session in autocommit that spells values as every other does, and is not in anybody's way for long."""
     timeout = f"{milliseconds(limits.statement_timeout)}ms"
-    settings = _SPELLING | {"lock_timeout": "2s", "statement_timeout": timeout}
+    settings = SPELLING | {"lock_timeout": "2s", "statement_timeout": timeout}
     return connect(url, application_name="shardwright preflight", settings=settings)

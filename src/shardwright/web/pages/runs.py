@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from shardwright import errors
 from shardwright.runs.board import DurableRun, StepRecord
 from shardwright.runs.results import WELL, ShardResult, Status
 from shardwright.runs.store import Run
+from shardwright.shard import as_people_count
 from shardwright.web import words
 from shardwright.web.actions import Subject, actions
 from shardwright.web.plots import Plot, plot, rates
@@ -122,7 +122,7 @@ def _durable_told(site: Site, subject: Subject) -> dict[str, Any]:
 
 def _shards_told(site: Site, run: Run, results: Sequence[ShardResult]) -> dict[str, Any]:
     """The shards of a rollout: those that are not well by name and with their cure, the waves, the rest."""
-    results = sorted(results, key=lambda each: [int(p) if p.isdigit() else p for p in re.split("([0-9]+)", each.shard)])
+    results = sorted(results, key=lambda each: as_people_count(each.shard))
     wrong = [each for each in results if each.status not in WELL | {Status.NOT_TRIED, Status.ROLLED_BACK}]
     others = [each for each in results if each not in wrong]
     return {
