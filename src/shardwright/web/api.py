@@ -9,11 +9,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from shardwright import errors
 from shardwright.dsn import redact
 from shardwright.monitor import health as monitoring
 from shardwright.monitor.metrics import CONTENT_TYPE, exposition
-from shardwright.web.site import Site
+from shardwright.web.site import Site, number_in, number_of
 
 _MOST = 1000
 
@@ -59,9 +58,7 @@ def runs(site: Site, request: Request) -> Response:
 
 def run(site: Site, request: Request) -> Response:
     """One run as `runs show --json` tells it. Raises NoSuchRun."""
-    number = int(request.path_params["number"])
-    if number >= 1 << 63:
-        raise errors.NoSuchRun(run=number)
+    number = number_of(request)
     found, results = site.fleet.run(number)
     durable = site.fleet.durable_run(number) if found.is_durable else None
     steps = [step.as_dict() for step in site.fleet.steps(number)] if durable else []
@@ -105,8 +102,8 @@ def _json(document: Any, status: int = 200, headers: Mapping[str, str] | None = 
 
 
 def _number(request: Request, name: str, default: int | None) -> int | None:
-    text = request.query_params.get(name, "")
-    return int(text) if text.isdecimal() and 0 < len(text) < 19 else default
+    number = number_in(request.query_params.get(name, ""))
+    return default if number is None else number
 
 
 def _waiting() -> Response:

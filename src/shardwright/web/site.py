@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
-from shardwright import __version__
+from shardwright import __version__, errors
 from shardwright.dsn import redact
 from shardwright.fleet import Fleet
 from shardwright.monitor.picture import Picture
@@ -35,6 +35,8 @@ PAGES = (
 )
 _FIRST_PICTURE = 10.0  # seconds that a page waits for it, right after the start
 _LARGEST = 64 * 1024  # bytes of a form
+_LONGEST = 40  # letters of what is no number, when it is told
+_DIGITS = 18  # of a number that the database can count to
 HERE = Path(__file__).parent
 
 
@@ -118,6 +120,20 @@ class Site:
 
 
 View = Callable[[Site, Request], Response]
+
+
+def number_in(text: str) -> int | None:
+    """The number that is meant; None where it is none, or one that no run can have."""
+    return int(text) if text.isdecimal() and len(text) <= _DIGITS else None
+
+
+def number_of(request: Request) -> int:
+    """The run's number in the path. Raises NoSuchRun."""
+    text = request.path_params["number"]
+    number = number_in(text)
+    if number is None:
+        raise errors.NoSuchRun(run=text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
+    return number
 
 
 async def form_of(request: Request) -> Mapping[str, str]:
