@@ -257,6 +257,14 @@ def test_a_number_of_thousands_of_digits_is_no_fault(client: TestClient, path: s
     assert client.get(path.format("9" * 5000)).status_code == status
 
 
+@pytest.mark.parametrize("path", ["/api/nowhere", "/api/runs/x", "/api/shards/none"])
+def test_a_machine_hears_of_an_error_as_json(client: TestClient, path: str) -> None:
+    """Whatever it accepts."""
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert set(answer.json()) == {"error", "hint"}
+
+
 def test_without_a_control_database_the_shards_are_shown(clients: Clients, fleet: Fleet) -> None:
     """The fleet page says that it is away, and the ledger's says why, with 503 and the command that helps."""
     client = clients.open(

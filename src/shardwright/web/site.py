@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from shardwright import __version__, errors
 from shardwright.dsn import redact
 from shardwright.fleet import Fleet
 from shardwright.monitor.picture import Picture
+from shardwright.monitor.vitals import Vitals
 from shardwright.monitor.watch import Watch
 from shardwright.shard import Shard
 from shardwright.web import words
@@ -112,14 +114,31 @@ class Site:
         return HTMLResponse(text, status, {"vary": "HX-Request-Type"})
 
     def render_error(self, request: Request, status: int, fact: str, cure: str = "") -> Response:
-        """A page that says what is the matter, without a secret; plain text for machines."""
+        """A page that says what is the matter, without a secret; JSON or plain text for machines."""
         fact, cure = redact(fact), redact(cure)
+        if request.url.path.startswith("/api/"):
+            return as_json({"error": fact, "hint": cure or None}, status)
         if "text/html" not in request.headers.get("accept", ""):
             return PlainTextResponse(f"{fact}\n" + (f"try: {cure}\n" if cure else ""), status)
         return self.render(request, "error.html", status=status, fact=fact, cure=cure, live=status == 503)
 
 
 View = Callable[[Site, Request], Response]
+
+
+def as_json(document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """For machines, without a secret, whatever brought one."""
+    text = redact(json.dumps(document, default=str, separators=(",", ":")))
+    return Response(text, status, headers, "application/json")
+
+
+def vitals_of(picture: Picture, request: Request) -> Vitals:
+    """The shard that the path names. Raises NoSuchShard."""
+    name = request.path_params["name"]
+    found = picture.shard(name)
+    if found is None:
+        raise errors.NoSuchShard(name=name, known=words.joined([each.shard for each in picture.vitals]))
+    return found
 
 
 def number_in(text: str) -> int | None:
