@@ -389,7 +389,7 @@ class ControlTooOld(ControlError):
 class NoSuchRun(ControlError):
     """The ledger has no run of that number."""
 
-    run: int
+    run: int | str
     fact = "the ledger has no run {run}"
     cure = "shardwright runs"
 

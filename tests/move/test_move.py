@@ -108,6 +108,8 @@ def test_proven_verified_and_finished(make_arena: MakeArena) -> None:
     arena.require_nothing_left()
     with pytest.raises(errors.NoSuchMove):
         fleet.undo_move(arena.tenant)
+    with pytest.raises(errors.BadTenantId):
+        fleet.move_status("\0")
 
 
 def test_what_was_written_there_comes_home(make_arena: MakeArena) -> None:

@@ -51,7 +51,7 @@ def test_our_names_and_addresses_are_known(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "origin", [None, "null", "http://evil.example", "https://localhost.evil.example", "http://localhost:9"]
+    "origin", [None, "null", "http://evil.example", "https://localhost.evil.example", "http://localhost:9", "http://["]
 )
 def test_another_sites_form_changes_nothing(clients: Clients, works: Works, fleet: Fleet, origin: str | None) -> None:
     """With the session's cookie, and even with its form token."""

@@ -240,12 +240,29 @@ def test_a_change_shows_its_lanes(clients: Clients, works: Works) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/nowhere", "/runs/1000000", "/runs/99999999999999999999", "/shards/none", "/tenant?id=none"]
+    "path",
+    ["/nowhere", "/runs/1000000", "/runs/99999999999999999999", "/runs/x", "/shards/none", "/tenant?id=none"],
 )
 def test_what_is_not_there_is_told(clients: Clients, works: Works, path: str) -> None:
     """With 404, and a way back to the fleet."""
     del works
     assert 'href="/"' in text_of(clients.open(), path, 404)
+
+
+@pytest.mark.parametrize(("path", "status"), [
+    ("/runs/{}", 404), ("/runs/{}/undo", 303), ("/api/runs/{}", 404), ("/runs?before={}", 200),
+])  # fmt: skip
+def test_a_number_of_thousands_of_digits_is_no_fault(client: TestClient, path: str, status: int) -> None:
+    """No run has it."""
+    assert client.get(path.format("9" * 5000)).status_code == status
+
+
+@pytest.mark.parametrize("path", ["/api/nowhere", "/api/runs/x", "/api/shards/none"])
+def test_a_machine_hears_of_an_error_as_json(client: TestClient, path: str) -> None:
+    """Whatever it accepts."""
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert set(answer.json()) == {"error", "hint"}
 
 
 def test_without_a_control_database_the_shards_are_shown(clients: Clients, fleet: Fleet) -> None:

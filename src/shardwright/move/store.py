@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 
 from shardwright import errors
-from shardwright.catalog.placement import move_placement
+from shardwright.catalog.placement import move_placement, require_id
 from shardwright.pg.queries import load
 from shardwright.runs.board import Board
 
@@ -79,7 +79,8 @@ class Moves:
         return Move(*row)
 
     def of_tenant(self, tenant: str) -> Move | None:
-        """The tenant's open move, else its last; None where it never had one."""
+        """The tenant's open move, else its last; None where it never had one. Raises BadTenantId."""
+        require_id(tenant)
         values = {"shard_set": self._shard_set, "tenant": tenant}
         row = self._connection.execute(_queries["of_tenant"], values).fetchone()
         return Move(*row) if row else None

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import Any
-
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from shardwright import errors
-from shardwright.dsn import redact
 from shardwright.monitor import health as monitoring
 from shardwright.monitor.metrics import CONTENT_TYPE, exposition
-from shardwright.web.site import Site
+from shardwright.web.site import Site, as_json, number_in, number_of, vitals_of
 
 _MOST = 1000
 
@@ -22,16 +16,15 @@ def picture(site: Site, request: Request) -> Response:
     """The newest picture; 503 until the first is taken."""
     del request
     found = site.picture()
-    return _waiting() if found is None else _json(found.as_dict())
+    return _waiting() if found is None else as_json(found.as_dict())
 
 
 def shard(site: Site, request: Request) -> Response:
-    """One shard of the newest picture."""
+    """One shard of the newest picture. Raises NoSuchShard."""
     found = site.picture()
     if found is None:
         return _waiting()
-    vitals = found.shard(request.path_params["name"])
-    return _missing("no such shard") if vitals is None else _json(vitals.as_dict())
+    return as_json(vitals_of(found, request).as_dict())
 
 
 def check(site: Site, request: Request) -> Response:
@@ -40,33 +33,31 @@ def check(site: Site, request: Request) -> Response:
     found = site.picture()
     if found is None or found.checked is None or found.checked_at is None:
         return _waiting()
-    return _json({**found.checked.as_dict(), "at": found.checked_at.isoformat()})
+    return as_json({**found.checked.as_dict(), "at": found.checked_at.isoformat()})
 
 
 def alerts(site: Site, request: Request) -> Response:
     """The alerts that fire."""
     del request
     found = site.picture()
-    return _waiting() if found is None else _json({"alerts": [each.as_dict() for each in found.alerts]})
+    return _waiting() if found is None else as_json({"alerts": [each.as_dict() for each in found.alerts]})
 
 
 def runs(site: Site, request: Request) -> Response:
     """The newest runs; `limit`, `before`."""
     limit, before = _number(request, "limit", 20), _number(request, "before", None)
     found = site.fleet.runs(limit=min(limit or 20, _MOST), before=before)
-    return _json({"runs": [each.as_dict() for each in found]})
+    return as_json({"runs": [each.as_dict() for each in found]})
 
 
 def run(site: Site, request: Request) -> Response:
     """One run as `runs show --json` tells it. Raises NoSuchRun."""
-    number = int(request.path_params["number"])
-    if number >= 1 << 63:
-        raise errors.NoSuchRun(run=number)
+    number = number_of(request)
     found, results = site.fleet.run(number)
     durable = site.fleet.durable_run(number) if found.is_durable else None
     steps = [step.as_dict() for step in site.fleet.steps(number)] if durable else []
     told = {**durable.as_dict(), "steps": steps} if durable else {}
-    return _json({**found.as_dict(), **told, "shards": [each.as_dict() for each in results]})
+    return as_json({**found.as_dict(), **told, "shards": [each.as_dict() for each in results]})
 
 
 def tenants(site: Site, request: Request) -> Response:
@@ -76,14 +67,14 @@ def tenants(site: Site, request: Request) -> Response:
         shard=asked.get("shard") or None, search=asked.get("q") or None, after=asked.get("after") or None,
         limit=min(limit or 100, _MOST),
     )  # fmt: skip
-    return _json({"tenants": [each.as_dict() for each in found]})
+    return as_json({"tenants": [each.as_dict() for each in found]})
 
 
 def health(site: Site, request: Request) -> Response:
     """Whether every shard can be written to: 200, or 503."""
     del request
     status, document = monitoring.health(site.watch.newest, is_late=site.watch.is_late)
-    return _json(document, status)
+    return as_json(document, status)
 
 
 def metrics(site: Site, request: Request) -> Response:
@@ -98,20 +89,10 @@ def alive(site: Site, request: Request) -> Response:
     return PlainTextResponse("ok\n")
 
 
-def _json(document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Without a secret, whatever brought one."""
-    text = redact(json.dumps(document, default=str, separators=(",", ":")))
-    return Response(text, status, headers, "application/json")
-
-
 def _number(request: Request, name: str, default: int | None) -> int | None:
-    text = request.query_params.get(name, "")
-    return int(text) if text.isdecimal() and 0 < len(text) < 19 else default
+    number = number_in(request.query_params.get(name, ""))
+    return default if number is None else number
 
 
 def _waiting() -> Response:
-    return _json({"error": "the first picture is not taken yet"}, 503, {"retry-after": "5"})
-
-
-def _missing(what: str) -> Response:
-    return _json({"error": what}, 404)
+    return as_json({"error": "the first picture is not taken yet"}, 503, {"retry-after": "5"})

@@ -28,8 +28,8 @@ _PAGES: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("/shards/{name}", fleet.shard),
     ("/work", runs.work),
     ("/runs", runs.ledger),
-    ("/runs/{number:int}", runs.run),
-    ("/runs/{number:int}/{action}", acting.confirm),
+    ("/runs/{number}", runs.run),
+    ("/runs/{number}/{action}", acting.confirm),
     ("/moves", runs.of_tenant),
     ("/check", check.check),
     ("/tenants", tenants.tenants),
@@ -41,7 +41,7 @@ _PAGES: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("/api/check", api.check),
     ("/api/alerts", api.alerts),
     ("/api/runs", api.runs),
-    ("/api/runs/{number:int}", api.run),
+    ("/api/runs/{number}", api.run),
     ("/api/tenants", api.tenants),
     ("/metrics", api.metrics),
     ("/health/shards", api.health),
@@ -50,7 +50,7 @@ _PAGES: tuple[tuple[str, Callable[..., Any]], ...] = (
 _ACTS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("/sign-in", acting.sign_in),
     ("/sign-out", acting.sign_out),
-    ("/runs/{number:int}/{action}", acting.act),
+    ("/runs/{number}/{action}", acting.act),
 )
 _GONE = (errors.NoSuchRun, errors.NoSuchMove, errors.NoSuchChange, errors.NoSuchTenant, errors.NoSuchShard)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,10 +15,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
-from shardwright import __version__
+from shardwright import __version__, errors
 from shardwright.dsn import redact
 from shardwright.fleet import Fleet
 from shardwright.monitor.picture import Picture
+from shardwright.monitor.vitals import Vitals
 from shardwright.monitor.watch import Watch
 from shardwright.shard import Shard
 from shardwright.web import words
@@ -35,6 +37,8 @@ PAGES = (
 )
 _FIRST_PICTURE = 10.0  # seconds that a page waits for it, right after the start
 _LARGEST = 64 * 1024  # bytes of a form
+_LONGEST = 40  # letters of what is no number, when it is told
+_DIGITS = 18  # of a number that the database can count to
 HERE = Path(__file__).parent
 
 
@@ -110,14 +114,45 @@ class Site:
         return HTMLResponse(text, status, {"vary": "HX-Request-Type"})
 
     def render_error(self, request: Request, status: int, fact: str, cure: str = "") -> Response:
-        """A page that says what is the matter, without a secret; plain text for machines."""
+        """A page that says what is the matter, without a secret; JSON or plain text for machines."""
         fact, cure = redact(fact), redact(cure)
+        if request.url.path.startswith("/api/"):
+            return as_json({"error": fact, "hint": cure or None}, status)
         if "text/html" not in request.headers.get("accept", ""):
             return PlainTextResponse(f"{fact}\n" + (f"try: {cure}\n" if cure else ""), status)
         return self.render(request, "error.html", status=status, fact=fact, cure=cure, live=status == 503)
 
 
 View = Callable[[Site, Request], Response]
+
+
+def as_json(document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """For machines, without a secret, whatever brought one."""
+    text = redact(json.dumps(document, default=str, separators=(",", ":")))
+    return Response(text, status, headers, "application/json")
+
+
+def vitals_of(picture: Picture, request: Request) -> Vitals:
+    """The shard that the path names. Raises NoSuchShard."""
+    name = request.path_params["name"]
+    found = picture.shard(name)
+    if found is None:
+        raise errors.NoSuchShard(name=name, known=words.joined([each.shard for each in picture.vitals]))
+    return found
+
+
+def number_in(text: str) -> int | None:
+    """The number that is meant; None where it is none, or one that no run can have."""
+    return int(text) if text.isdecimal() and len(text) <= _DIGITS else None
+
+
+def number_of(request: Request) -> int:
+    """The run's number in the path. Raises NoSuchRun."""
+    text = request.path_params["number"]
+    number = number_in(text)
+    if number is None:
+        raise errors.NoSuchRun(run=text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
+    return number
 
 
 async def form_of(request: Request) -> Mapping[str, str]:

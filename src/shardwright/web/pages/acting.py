@@ -12,7 +12,7 @@ from shardwright.web.actions import Action, Subject, find
 from shardwright.web.door import SESSION, Session, TooManyTries
 from shardwright.web.guard import COOKIE, session_of
 from shardwright.web.pages import runs
-from shardwright.web.site import Site, form_of
+from shardwright.web.site import Site, form_of, number_of
 
 
 def sign_in_page(site: Site, request: Request) -> Response:
@@ -56,7 +56,7 @@ def confirm(site: Site, request: Request) -> Response:
         return RedirectResponse(f"/sign-in?then={request.url.path}", 303)
     subject, action = _asked(site, request)
     if subject is None or action is None:
-        return RedirectResponse(f"/runs/{runs.number_of(request)}", 303)
+        return RedirectResponse(f"/runs/{number_of(request)}", 303)
     return site.render(request, "confirm.html", section="/runs", live=False, subject=subject, action=action)
 
 
@@ -75,7 +75,7 @@ def _act(site: Site, request: Request, session: Session) -> Response:
     if subject is None or action is None:
         name = request.path_params["action"]
         failure = errors.NotNow(
-            run=runs.number_of(request), action=name, state=subject.run.told if subject else "not durable"
+            run=number_of(request), action=name, state=subject.run.told if subject else "not durable"
         )
         return runs.run(site, request, status=409, failure=failure)
     try:
@@ -88,7 +88,7 @@ def _act(site: Site, request: Request, session: Session) -> Response:
 
 
 def _asked(site: Site, request: Request) -> tuple[Subject | None, Action | None]:
-    found, _ = site.fleet.run(runs.number_of(request))
+    found, _ = site.fleet.run(number_of(request))
     subject = runs.subject_of(site, found)
     return subject, find(subject, request.path_params["action"]) if subject else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +10,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shardwright import errors
 from shardwright.monitor.alerts.alert import Alert
 from shardwright.monitor.picture import Picture
 from shardwright.monitor.vitals import Vitals
 from shardwright.web import words
 from shardwright.web.plots import Plot, plot
-from shardwright.web.site import Site
+from shardwright.web.site import Site, vitals_of
 
 ROOMY = 60  # shards that each have a tile; of more, those that are well, and the odd ones beyond, are a name each
 _FEW_ON_A_HOST = 4  # of more, a host's trouble is told once, and not as that of each
@@ -89,12 +89,11 @@ def fleet(site: Site, request: Request) -> Response:
 
 def shard(site: Site, request: Request) -> Response:
     """One shard: its vitals, their last hour, and everything that concerns it. Raises NoSuchShard."""
-    name, picture = request.path_params["name"], site.picture()
+    picture = site.picture()
     if picture is None:
         return site.render(request, "waiting.html", section="/")
-    tile = next((tile for tile in tiles_of(site, picture) if tile.name == name), None)
-    if tile is None:
-        raise errors.NoSuchShard(name=name, known=words.joined([each.shard for each in picture.vitals]))
+    name = vitals_of(picture, request).shard
+    tile = next(tile for tile in tiles_of(site, picture) if tile.name == name)
     return site.render(
         request, "shard.html", section="/", picture=picture, tile=tile, plots=plots_of(site, name),
         moves=[each for each in picture.moves if name in (each.move.source, each.move.target)],
@@ -105,15 +104,19 @@ def shard(site: Site, request: Request) -> Response:
 def tiles_of(site: Site, picture: Picture) -> list[Tile]:
     """Every shard of the picture, in its order."""
     labels = {each.name: tuple(f"{key}={value}" for key, value in each.labels.items()) for each in site.shards}
-    return [Tile(each, troubles_of(each, picture), labels.get(each.shard, ())) for each in picture.vitals]
+    hosts = Counter(each.host for each in picture.vitals)
+    crowded = {host for host, shards in hosts.items() if shards > _FEW_ON_A_HOST}
+    return [
+        Tile(each, troubles_of(each, picture, is_crowded=each.host in crowded), labels.get(each.shard, ()))
+        for each in picture.vitals
+    ]
 
 
-def troubles_of(vitals: Vitals, picture: Picture) -> tuple[Trouble, ...]:
+def troubles_of(vitals: Vitals, picture: Picture, *, is_crowded: bool) -> tuple[Trouble, ...]:
     """What is wrong with the shard by the alerts that fire, and by the picture itself; the worst first."""
     found = []
     if vitals.fault is not None:
         found.append(Trouble("critical", vitals.fault.reason, vitals.fault.hint))
-    is_crowded = sum(each.host == vitals.host for each in picture.vitals) > _FEW_ON_A_HOST
     for alert in picture.alerts:
         if alert.subject == vitals.host:
             found.append(Trouble("note" if is_crowded else alert.severity, alert.fact, alert.cure))

@@ -19,7 +19,7 @@ from shardwright.shard import as_people_count
 from shardwright.web import words
 from shardwright.web.actions import Subject, actions
 from shardwright.web.plots import Plot, plot, rates
-from shardwright.web.site import Site
+from shardwright.web.site import Site, number_in, number_of
 
 AT_ONCE = 50
 SILENT = 60  # seconds after which a worker that said nothing is not counted on
@@ -50,8 +50,7 @@ class Wave:
 
 def ledger(site: Site, request: Request) -> Response:
     """The runs, newest first, a page at a time."""
-    before = request.query_params.get("before", "")
-    number = int(before) if before.isdecimal() and len(before) < 19 else None
+    number = number_in(request.query_params.get("before", ""))
     found = site.fleet.runs(limit=AT_ONCE + 1, before=number)
     return site.render(
         request, "ledger.html", section="/runs", live=number is None, runs=found[:AT_ONCE], kinds=_KINDS,
@@ -85,14 +84,6 @@ def of_tenant(site: Site, request: Request) -> Response:
     """The tenant's last move."""
     found = site.fleet.move_status(request.query_params.get("tenant", ""))
     return RedirectResponse(f"/runs/{found.run.id}", 303)
-
-
-def number_of(request: Request) -> int:
-    """The run's number in the path; more than the database can count is none. Raises NoSuchRun."""
-    number = int(request.path_params["number"])
-    if number >= 1 << 63:
-        raise errors.NoSuchRun(run=number)
-    return number
 
 
 def subject_of(site: Site, run: Run) -> Subject | None:
