@@ -41,7 +41,7 @@ LOOKS: dict[str, Sequence[str]] = {
 
 @dataclass(frozen=True)
 class Measured:
-    """How long a look took, the processor time of client and server, MB of memory, and most connections at once."""
+    """How long a look took, the processor time of client and server, MB of memory, and most sessions at work at once."""
 
     seconds: float
     processor: float
@@ -50,7 +50,7 @@ class Measured:
 
 
 class Connections:
-    """The most sessions that Shardwright had on the shards at once, asked as often as the server answers."""
+    """The most sessions of Shardwright that were seen at work on the shards at once; idle ones are not counted."""
 
     def __init__(self, fleet: Fleet) -> None:
         self.most = 0

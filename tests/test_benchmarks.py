@@ -51,8 +51,8 @@ def test_the_benchmark_of_blue_green_changes_gives_every_figure() -> None:
 
 
 @pytest.mark.faults
-def test_the_benchmark_of_checks_gives_every_figure_within_the_budget() -> None:
-    """One JSON document, with a figure of each look; no look has more sessions at work than the budget."""
+def test_the_benchmark_of_checks_gives_every_figure() -> None:
+    """One JSON document, with a figure of each look; it has seen sessions at work, and never more than the budget."""
     command = [sys.executable, str(_SCRIPTS / "check.py"), "--json", "--shards", "4", "--repeat", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

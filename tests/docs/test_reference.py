@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shlex
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import typer
 
+from docs import script
+from docs.script import ROOT
 from shardwright import config
 from shardwright.cli import commands  # noqa: F401 registers them
 from shardwright.cli.app import app
 
-ROOT = Path(__file__).parents[2]
+REFERENCE = script.load("reference")
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md", *sorted((ROOT / "examples").rglob("*.md"))]
 _FENCE = re.compile(r"^```(?P<kind>\w*)[^\n]*\n(?P<body>.*?)^```", re.DOTALL | re.MULTILINE)
 _INLINE = re.compile(r"`(shardwright [^`]+)`")
 _END = re.compile(r"\s*(?:;|&&|\||>|   |…|  #).*$")  # what follows is not the command's any more
 _SAMPLES = {"ID": "1", "N": "1"}  # words that stand for a number
-
-
-def load_script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("reference", ROOT / "scripts" / "reference.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def fenced(page: Path, *kinds: str) -> Iterator[str]:
@@ -55,9 +46,12 @@ def parse(command: Any, words: list[str], parent: Any = None) -> None:
     """Raises what the command line raises for these words; runs nothing."""
     if not words and hasattr(command, "commands"):
         return  # a group by itself shows its help
+    for option in command.params:
+        if not option.expose_value:  # as --install-completion, which acts as soon as it is read
+            option.callback = None
     try:
         context = command.make_context("shardwright", [_SAMPLES.get(word, word) for word in words], parent=parent)
-    except typer.Exit:  # --help, --version
+    except typer.Exit:  # --help
         return
     rest = [*getattr(context, "_protected_args", ()), *context.args]
     if rest and hasattr(command, "commands"):
@@ -69,10 +63,10 @@ def id_of(value: object) -> str:
     return str(value.relative_to(ROOT)) if isinstance(value, Path) else " ".join(map(str, value))  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("page", load_script().pages(), ids=id_of)
+@pytest.mark.parametrize("page", REFERENCE.pages(), ids=id_of)
 def test_the_reference_is_what_the_code_says(page: Path) -> None:
     """After a change to commands, keys or errors: `python scripts/reference.py`."""
-    assert page.read_text() == load_script().generate(page)
+    assert page.read_text() == REFERENCE.generate(page)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +75,15 @@ def test_the_reference_is_what_the_code_says(page: Path) -> None:
 def test_every_command_shown_exists(words: list[str]) -> None:
     """Whoever copies a command from a page is not told that there is no such option."""
     parse(typer.main.get_command(app), words)
+
+
+def test_a_command_that_is_shown_is_not_carried_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody who runs these tests finds completion in the files of their shell."""
+    for variable in ("HOME", "ZDOTDIR", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    monkeypatch.setattr("shellingham.detect_shell", lambda *_: ("bash", "/bin/bash"))
+    parse(typer.main.get_command(app), ["--install-completion"])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_command_that_does_not_exist_would_be_found(tmp_path: Path) -> None:
