@@ -41,7 +41,7 @@ LOOKS: dict[str, Sequence[str]] = {
 
 @dataclass(frozen=True)
 class Measured:
-    """How long a look took, the processor time of client and server, MB of memory, and most sessions at work at once."""
+    """How long a look took, processor time of client and server, MB of memory, most sessions at work at once."""
 
     seconds: float
     processor: float

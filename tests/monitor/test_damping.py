@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 from pictures import away, config, picture, vitals
-from shardwright.monitor.alerts.alert import Alert
+from shardwright.monitor.alerts.alert import Alert, Key
 from shardwright.monitor.alerts.damping import Damping
 from shardwright.monitor.alerts.rules import judge
 from shardwright.monitor.picture import Picture
 
-KEY = ("shard_down", "shard_0")
+KEY: Key = ("shard_down", "shard_0")
 
 
 class Teller:
@@ -18,7 +18,7 @@ class Teller:
 
     def __init__(self, hold: float) -> None:
         self.damping = Damping(timedelta(seconds=hold))
-        self.firing: dict[tuple[str, str], Alert] = {}
+        self.firing: dict[Key, Alert] = {}
 
     def see(self, one: Picture) -> str:
         turn = self.damping.turn(judge(one, config('[alerts]\noff = ["drift"]\n')), self.firing, one.at)

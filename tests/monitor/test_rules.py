@@ -11,6 +11,7 @@ import pytest
 from pictures import NOW, REFUSED, away, config, open_run, picture, vitals
 from shardwright.catalog.comparison import Comparison, Difference, Kind
 from shardwright.config import Config, Rule
+from shardwright.monitor.alerts.alert import Key
 from shardwright.monitor.alerts.rules import RULES, judge
 from shardwright.monitor.check import FleetCheck, NotDone
 from shardwright.monitor.picture import Picture
@@ -106,7 +107,11 @@ def test_a_shard_with_another_schema_is_named_with_what_differs() -> None:
 
 def test_without_a_full_check_nothing_that_it_found_is_over() -> None:
     """Drift, tenants found twice, ids that run out: the next check will tell."""
-    keys = [("drift", "shard_2"), ("tenant_twice", "tenant 7"), ("exhaustion", "shard_0 public.tasks_id_seq")]
+    keys: list[Key] = [
+        ("drift", "shard_2"),
+        ("tenant_twice", "tenant 7"),
+        ("exhaustion", "shard_0 public.tasks_id_seq"),
+    ]
     failed = tuple(NotDone(part, REFUSED) for part in ("schema", "exhaustion"))
     for seen in (None, checked(parts=("references",)), checked(not_done=failed)):
         judgement = judge(picture(checked=seen), config())
