@@ -123,6 +123,12 @@ def _is_settled(connection: psycopg.Connection[Any]) -> bool:
     return False
 
 
+def hold(connection: psycopg.Connection[Any]) -> None:
+    """The transaction lasts however long the session has to wait for its next word: for another session, or a pace."""
+    if connection.info.transaction_status == TransactionStatus.INTRANS:
+        connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+
+
 def short_lock(seconds: timedelta) -> sql.Composed:
     """SET LOCAL, so that nobody waits behind us for longer."""
     return sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{milliseconds(seconds)}ms"))
