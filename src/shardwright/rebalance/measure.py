@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final, LiteralString, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -116,7 +116,7 @@ class Questions:
 
 
 def read_shard(shard: Shard, questions: Questions, since: int | None = None) -> ShardReading | Fault:
-    """What each tenant has on `shard`, of row versions those since transaction `since`; the Fault that stood in the way.
+    """What each tenant has on `shard`, of row versions those since transaction `since`; or what stood in the way.
 
     A table that can't be read makes the whole a Fault: what is left out would pass for what is not there.
     """
@@ -134,7 +134,9 @@ def database_bytes(shard: Shard) -> int | Fault:
     """How large a shard's database is."""
     settings = {"statement_timeout": "10s", "lock_timeout": "500ms"}
     try:
-        with connect(shard.url, application_name="shardwright load", settings=settings, connect_timeout=5) as connection:
+        with connect(
+            shard.url, application_name="shardwright load", settings=settings, connect_timeout=5
+        ) as connection:
             row = connection.execute(_queries["size"]).fetchone()
     except psycopg.Error as error:
         return explain(error)
@@ -212,9 +214,9 @@ class _Reader:
         shown = graph.catalog.shown(placed.table.name)
         parts: dict[str | None, Part] = defaultdict(Part)
         counters, shares = {}, []
-        for part in with_partitions(placed):
-            if part.storage == "foreign":
-                self._unread[graph.catalog.shown(part.name)] = "its rows are on another server"
+        for table in with_partitions(placed):
+            if table.storage == "foreign":
+                self._unread[graph.catalog.shown(table.name)] = "its rows are on another server"
         for storage in self._storages(placed):
             counters[storage.key] = storage.counters
             found, share = self._parts(graph, placed, storage, is_new, shown)
@@ -255,7 +257,7 @@ class _Reader:
                 return self._asked(_parts_query(graph, placed, storage, is_new, share), shown), share
         return self._asked(_parts_query(graph, placed, storage, is_new, last), shown), last
 
-    def _asked(self, query: sql.Composable, what: str) -> list[Any]:
+    def _asked(self, query: sql.Composed, what: str) -> list[Any]:
         """Raises QueryCanceled, Unreadable."""
         try:
             return self._patiently(lambda: self._connection.execute(query).fetchall())
@@ -318,7 +320,7 @@ class _Reader:
         query = self._questions.load_query
         if query is None:
             return {}
-        text = sql.SQL(cast("LiteralString", query.strip().rstrip(";")))
+        text = sql.SQL(query.strip().rstrip(";"))
         cure = "mend rebalance.load_query: a SELECT of a tenant and a number"
         try:
             found = dict(self._patiently(
@@ -334,7 +336,7 @@ class _Reader:
     # --- asking
 
     def _one(self, query: str) -> tuple[Any, ...]:
-        row = self._connection.execute(_queries[query]).fetchone()
+        row: tuple[Any, ...] | None = self._connection.execute(_queries[query]).fetchone()
         assert row is not None  # noqa: S101 a SELECT without FROM gives a row
         return row
 
@@ -350,7 +352,7 @@ class _Reader:
 
 def _parts_query(
     graph: TableGraph, placed: PlacedTable, storage: _Storage, is_new: sql.Composable, share: float
-) -> sql.Composable:
+) -> sql.Composed:
     columns = _columns_that_tell(placed)
     varying = [sql.SQL("coalesce(pg_column_size(r.{}), 0)").format(sql.Identifier(name)) for name in storage.varying]
     return _queries["parts"].format(

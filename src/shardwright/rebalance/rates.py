@@ -27,15 +27,13 @@ class Baseline:
 RowsBefore = Mapping[str, Mapping[str, int]]  # of each tenant by table, as last measured on the same shard
 
 
-def writes_of(
-    reading: ShardReading, baseline: Baseline, before: RowsBefore, *, with_deletes: bool
-) -> dict[str, float]:
+def writes_of(reading: ShardReading, baseline: Baseline, before: RowsBefore, *, with_deletes: bool) -> dict[str, float]:
     """Rows that each tenant wrote since `baseline`; a tenant without any is not in it.
 
     Rows inserted and updated by the row versions that are new, rows deleted by what is gone. Without `with_deletes`
     those are left out: a move has cleaned up there.
     """
-    writes: dict[str, float] = defaultdict(float)
+    writes: dict[str | None, float] = defaultdict(float)
     for table in reading.tables:
         inserted, updated, deleted = _since(table, baseline)
         parts = {tenant: part for tenant, part in table.parts.items() if part.rows}
