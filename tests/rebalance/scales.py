@@ -57,8 +57,9 @@ class Scales:
             f"INSERT INTO projects (org_id) VALUES ({tenant}), ({tenant})",
             f"INSERT INTO notes SELECT {tenant} * 1000000 + g, {tenant}, repeat('x', 50) "
             f"FROM generate_series(1, {notes}) AS g",
-            f"""INSERT INTO tasks (project, title) SELECT (SELECT min(id) + g % 2 FROM projects WHERE org_id = {tenant}),
-            'task' FROM generate_series(1, {tasks}) AS g""",
+            f"INSERT INTO tasks (project, title) SELECT CASE g % 2 WHEN 0 THEN first ELSE last END, 'task' "
+            f"FROM (SELECT min(id), max(id) FROM projects WHERE org_id = {tenant}) AS p (first, last), "
+            f"generate_series(1, {tasks}) AS g",
             f"INSERT INTO events SELECT {tenant}, g % 100, 'note' FROM generate_series(1, {events}) AS g",
         )
 
@@ -88,7 +89,8 @@ class Scales:
     def written(self) -> dict[str, int | None]:
         """Rows that each tenant has written since a measurement that was backdated."""
         return {
-            tenant: None if each.writes is None else round(each.writes * LONG_AGO) for tenant, each in self.read().items()
+            tenant: None if each.writes is None else round(each.writes * LONG_AGO)
+            for tenant, each in self.read().items()
         }
 
 
@@ -100,5 +102,3 @@ def by_hand(scales: Scales, shard: str, tenant: int) -> int:
         f"SELECT count(*) FROM tasks JOIN projects AS p ON p.id = project WHERE org_id = {tenant}",
     )
     return sum(scales.sql(shard, count)[0][0] for count in counts)
-
-

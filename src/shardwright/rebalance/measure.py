@@ -326,7 +326,9 @@ class _Reader:
             found = dict(self._patiently(
                 lambda: self._connection.execute(_queries["custom"].format(query=text)).fetchall()
             ))  # fmt: skip
-        except (psycopg.ProgrammingError, psycopg.DataError, psycopg.errors.QueryCanceled) as error:
+        except psycopg.Error as error:
+            if self._connection.broken:
+                raise
             raise Unreadable(Fault(f"rebalance.load_query: {explain(error).reason}", cure, error.sqlstate)) from error
         for tenant, value in found.items():
             if not (math.isfinite(value) and value >= 0):
