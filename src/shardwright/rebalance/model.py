@@ -112,6 +112,7 @@ class _Builder:
         self.model, self.problem, self.program = model, model.problem, model.program
         problem = self.problem
         self.scale = len(problem.due) or 1
+        self.level = problem.level()
         self.closed = self._closed(most)
         self.load_rows: dict[str, int] = {}
         self.floor_rows: dict[str, int] = {}
@@ -142,15 +143,13 @@ class _Builder:
         reserve, problem = self.model.tight.reserve, self.problem
         if not reserve or most is None:
             return frozenset()
-        return frozenset(
-            name for name, due in problem.due.items() if problem.carried[name] + reserve > due * (1 + most)
-        )
+        return frozenset(name for name, due in problem.due.items() if self.level[name] + reserve / due > 1 + most)
 
     def _rows(self) -> None:
         problem, margin = self.problem, 1 - self.model.tight.margin
         for name, due in problem.due.items():
             reserve = 0.0 if name in self.closed else self.model.tight.reserve
-            self.load_rows[name] = self.program.row(upper=1 - (problem.carried[name] + reserve) / due)
+            self.load_rows[name] = self.program.row(upper=1 - self.level[name] - reserve / due)
         for name in sorted(problem.filled & problem.due.keys()):
             self.floor_rows[name] = self.program.row(lower=1 - problem.carried[name] / problem.due[name])
         for host, room in self.room.items():
@@ -195,6 +194,9 @@ class _Builder:
             self._shift(entries, target, load)
             self._shift(entries, each.shard, -load)
             self._free(entries, each.shard, each.bytes)
+        for shard, sign in ((target, -1), (unit.home, 1)):
+            if shard in self.load_rows:
+                entries[self.load_rows[shard]] += sign * unit.excess
         return entries
 
     def _spend(self, entries: dict[int, float], size: int) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from math import floor, inf
 from typing import Final
 
-from shardwright.rebalance.model import Model, Tightening, is_open, model_of
+from shardwright.rebalance.model import Model, Tightening, model_of
 from shardwright.rebalance.placing import Placing
-from shardwright.rebalance.problem import Problem, Unit
+from shardwright.rebalance.problem import Problem
 from shardwright.rebalance.program import Answer
 from shardwright.rebalance.proposal import Bound
 
@@ -46,9 +46,8 @@ class _Search:
 
     def run(self) -> Solution:
         self._settle_who_leaves()
-        least, tolerance = self._least_worst(), self.problem.rules.tolerance
-        goal = max(least, tolerance)
-        lowest = self._relaxed_worst(least)
+        goal = tolerance = self.problem.rules.tolerance
+        lowest = self._relaxed_worst()
         if lowest <= goal + _NEAR and (found := self._cheapest(goal)):
             return self._solution(found, lowest)
         evenest, bound = self._evenest(goal)
@@ -76,20 +75,10 @@ class _Search:
 
     # --- how even -------------------------------------------------------------------------
 
-    def _least_worst(self) -> float:
-        """A tenant can't be divided: some shard carries all of it."""
-        return max((self._alone(unit) for unit in self.problem.units), default=0.0)
-
-    def _alone(self, unit: Unit) -> float:
-        due = self.problem.due
-        places = [*(unit.targets if is_open(unit) else ()), *([unit.home] if unit.home else ())]
-        if unit.home is None or any(name not in due for name in places):
-            return 0.0
-        return min(unit.load / due[name] for name in places) - 1
-
-    def _relaxed_worst(self, least: float) -> float:
-        self.model.aim_at_worst(max(0.0, least))
-        return max(0.0, least, self.model.program.relaxed().bound)
+    def _relaxed_worst(self) -> float:
+        """What none can be below, budget and disks kept."""
+        self.model.aim_at_worst(0.0)
+        return max(0.0, self.model.program.relaxed().bound)
 
     def _evenest(self, goal: float) -> tuple[Placing, float]:
         """The most even placing found, and what none can be below."""
