@@ -118,7 +118,8 @@ def _whole(groups: Sequence[set[str]], at: Mapping[str, TenantLoad]) -> Iterator
     """Each tenant in exactly one group, those without one alone."""
     grouped = [known for group in groups if (known := group & at.keys())]
     yield from grouped
-    yield from ({tenant} for tenant in at.keys() - set[str]().union(*grouped))
+    in_one = set[str]().union(*grouped)
+    yield from ({tenant} for tenant in at if tenant not in in_one)
 
 
 def _joined(groups: Iterator[Sequence[str]]) -> list[set[str]]:
@@ -141,7 +142,8 @@ def _unit(
 ) -> Unit:
     places = {each.shard for each in members}
     home = members[0].shard if len(places) == 1 else None
-    fitting = [name for name in takers if all(fits(each, shards[name]) for each in members)]
+    labels = {label for each in members for label in each.labels.items()}
+    fitting = [name for name in takers if labels <= shards[name].labels.items()] if labels else list(takers)
     pins = {each.shard for each in members if each.tenant in rules.pinned}
     if pins:
         fitting = [name for name in fitting if pins == {name}]
@@ -160,6 +162,9 @@ def _unit(
 def _with_room(unit: Unit, rules: Rules, shards: Mapping[str, ShardState], room: Mapping[str, int]) -> Unit:
     """Without the targets that it is too large for, were it the only one to move."""
 
+    if rules.most_bytes is None and not room:
+        return unit
+
     def has_room(target: str) -> bool:
         size = sum(each.bytes for each in unit.leaving_for(target))
         is_within = rules.most_bytes is None or size <= rules.most_bytes
@@ -171,14 +176,9 @@ def _with_room(unit: Unit, rules: Rules, shards: Mapping[str, ShardState], room:
 
 def _measured(unit: Unit, due: Mapping[str, float], rules: Rules) -> Unit:
     """With its excess."""
-    places = [name for name in {*unit.targets, *([unit.home] if unit.home else ())} if name in due]
-    fullest = min((unit.load / due[name] for name in places), default=0.0)
-    return replace(unit, excess=max(0.0, fullest - 1 - rules.tolerance))
-
-
-def fits(tenant: TenantLoad, shard: ShardState) -> bool:
-    """Whether its labels let it live there."""
-    return not unlike(tenant, shard)
+    largest = max((due.get(name, 0.0) for name in (*unit.targets, unit.home or "")), default=0.0)
+    excess = unit.load / largest - 1 - rules.tolerance if largest else 0.0
+    return replace(unit, excess=excess) if excess > 0 else unit
 
 
 def unlike(tenant: TenantLoad, shard: ShardState) -> list[str]:
