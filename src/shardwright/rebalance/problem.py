@@ -64,6 +64,10 @@ class Problem:
         """The server of that shard."""
         return self.shards[shard].host
 
+    def weight(self, unit: Unit, shard: str) -> float:
+        """How much it adds to what `shard` carries, in shares of that one's due, without what is in excess."""
+        return unit.load / self.due[shard] - unit.excess if shard in self.due else 0.0
+
     def level(self) -> dict[str, float]:
         """What each shard carries, in shares of its due, without what is in excess."""
         found = {name: self.carried[name] / due for name, due in self.due.items()}
@@ -109,7 +113,7 @@ def pose(world: World, rules: Rules, *, empty: Collection[str] = (), only_to: Co
         room=room,
         empty=frozenset(empty),
         filled=frozenset(only_to) - frozenset(empty),
-        apart=tuple(group for names in rules.apart if len(group := frozenset(names) & at.keys()) > 1),
+        apart=tuple(group for names in rules.apart if len(group := frozenset(names).intersection(at)) > 1),
         at=at,
     )
 

@@ -55,7 +55,7 @@ class Shedding:
             if attempt.choose() is None:
                 return None
             placing, left = attempt.place()
-            if not left and placing.is_within:
+            if not left and placing.is_within and placing.worst <= attempt.most + _DUST * 10:
                 placing.prune(attempt.most)
                 return placing
             if not attempt.learn(placing, left):
@@ -99,7 +99,7 @@ class _Attempt:
         """What to do otherwise next time. False: nothing."""
         for unit in left:
             self.leaving.pop(unit.home or "", None)
-            if self._weight(unit) < self.coarse and not unit.must:
+            if self.problem.weight(unit, unit.home or "") < self.coarse and not unit.must:
                 self.stay.add(unit.name)
             elif not self._make_place(unit, placing):
                 return False
@@ -109,7 +109,7 @@ class _Attempt:
         size = sum(each.bytes for each in unit.members)
         level = self.shedding.level
         fitting = [
-            (level[target] + self.coming[target], target)
+            (level[target] + self.coming[target] + self.problem.weight(unit, target), target)
             for target in unit.targets
             if target in level and size <= placing.room.get(self.problem.host(target), size)
         ]
@@ -117,13 +117,9 @@ class _Attempt:
             return False
         target = min(fitting)[1]
         self.fixed[unit.name] = target
-        self.coming[target] += self._weight(unit)
+        self.coming[target] += self.problem.weight(unit, target)
         self.leaving.pop(target, None)
         return True
-
-    def _weight(self, unit: Unit) -> float:
-        """What it is for a shard that has its own one's due."""
-        return unit.load / self.problem.due.get(unit.home or "", 1.0) - unit.excess
 
     def _too_much(self, shard: str) -> float:
         return self.shedding.level.get(shard, 0.0) + self.coming[shard] - 1 - self.most
@@ -144,7 +140,11 @@ class _Attempt:
             is_bound = bool(unit.must) or unit.name in self.fixed
             is_free = unit.name not in self.stay
             program.column(
-                {row: self._weight(unit)}, cost=cost / scale, lower=float(is_bound), upper=float(is_free), whole=True
+                {row: self.problem.weight(unit, shard)},
+                cost=cost / scale,
+                lower=float(is_bound),
+                upper=float(is_free),
+                whole=True,
             )
         answer = program.solved(gap=_GAP)
         self.leaving[shard] = [unit for unit, value in zip(units, answer.values, strict=False) if value > 0.5]
