@@ -149,6 +149,8 @@ class _Watch:
             if len(end) > 1:
                 yield f"{', '.join(sorted(group))} are not together in the end"
             for tenant in sorted(group - moved.keys()):
+                if self.tenants[tenant].is_moving:
+                    yield f"{tenant} is moving, and others join it where it is no longer, perhaps"
                 labels = self.shards[min(end)].labels
                 if any(labels.get(label) != value for label, value in self.tenants[tenant].labels.items()):
                     yield f"{tenant} is joined on {min(end)}, where it can't be"
