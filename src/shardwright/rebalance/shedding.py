@@ -16,7 +16,7 @@ from shardwright.rebalance.placing import Placing
 from shardwright.rebalance.problem import Problem, Unit
 from shardwright.rebalance.program import Program
 
-_GAP: Final = 1e-6
+_FINE, _COARSELY, _MANY = 1e-6, 2e-3, 20  # the gap of a knapsack, and of one with so many tenants in it
 _TRIES: Final = 12
 _COARSE: Final = 0.25, inf  # of a shard: from here on place is made, and not others taken in its stead; both are tried
 _DUST: Final = 1e-9
@@ -146,7 +146,7 @@ class _Attempt:
                 upper=float(is_free),
                 whole=True,
             )
-        answer = program.solved(gap=_GAP)
+        answer = program.solved(gap=_FINE if len(units) <= _MANY else _COARSELY)
         self.leaving[shard] = [unit for unit, value in zip(units, answer.values, strict=False) if value > 0.5]
         self.costs[shard] = answer.bound * scale
         return answer.is_found
