@@ -392,9 +392,7 @@ class Fleet:
 
         Raises NoShards, NoSuchShard, UsageError, ControlTooOld.
         """
-        return (
-            read_loads(self.resolved, shard=shard) if self._has_control else FleetLoad(nothing_known(self.resolved))
-        )
+        return read_loads(self.resolved, shard=shard) if self._has_control else FleetLoad(nothing_known(self.resolved))
 
     def measure_load(self, *, shards: str | None = None) -> Measurement:
         """The control database has what each tenant of these shards has there, and writes a second.
