@@ -58,6 +58,7 @@ bench: $(VENV)/.dev  ## speed and memory beside the alembic command and psql, in
 	$(BIN)/python benchmarks/move.py
 	$(BIN)/python benchmarks/bluegreen.py
 	$(BIN)/python benchmarks/testkit.py
+	$(BIN)/python benchmarks/rebalance.py
 
 histories: $(VENV)/.dev
 	$(BIN)/python tests/histories/fetch.py

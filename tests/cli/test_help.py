@@ -28,7 +28,7 @@ CHANGING = {
     *("init", "dev up", "dev down", "dev reset", "shards add"),
     *("migrate", "rollback", "reset", "seed"),
     *("runs resume", "runs cancel", "runs pause", "runs approve"),
-    *("tenants add", "tenants sync"),
+    *("tenants add", "tenants sync", "tenants load"),
     *("move start", "move undo", "move cancel", "move finish", "move throttle"),
     *(f"bluegreen {word}" for word in ("start", "switch", "undo", "cancel", "finish", "throttle")),
 }
