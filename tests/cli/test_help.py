@@ -61,7 +61,7 @@ def test_the_common_options_are_everywhere(words: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("words", EVERYTHING, ids=" ".join)
 def test_help_in_a_pipe_is_plain_and_a_misspelling_is_understood(words: tuple[str, ...], cli: Cli) -> None:
-    """No colours where nobody sees them; of each command and of an option of each the nearest is named, and it ends with
+    """No colours where nobody sees them; of each command, and of an option of each, the nearest is named, ending with
     64 before it has looked for a configuration."""
     done = cli(*words, "--help")
     assert (done.code, "\x1b" in done.out) == (0, False)
