@@ -134,6 +134,16 @@ def short_lock(seconds: timedelta) -> sql.Composed:
     return sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{milliseconds(seconds)}ms"))
 
 
+def may_write_silently(connection: psycopg.Connection[Any]) -> bool:
+    """Whether `write_silently` would do so: tried and undone, since managed services give the right beside the ACL."""
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute("SET LOCAL session_replication_role = replica")
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    return True
+
+
 def write_silently(connection: psycopg.Connection[Any]) -> bool:
     """The session's writes fire no trigger and check no foreign key; False where its role may not set that."""
     try:
