@@ -102,6 +102,17 @@ def test_tenants_that_are_to_be_apart_never_meet() -> None:
     assert len(crowded.moves) == 1
 
 
+def test_who_comes_waits_until_the_other_has_left() -> None:
+    """Although it is the larger one, and hosts have room for both moves at once; where both can't go only one does."""
+    shards = [ShardState("s0", "h0"), *(ShardState(f"s{n}", f"h{n}", {"region": f"r{n}"}) for n in (1, 2))]
+    tenants = [tenant("a", "s0", 50, labels={"region": "r1"}), tenant("b", "s1", 5, labels={"region": "r2"})]
+    rules = replace(BY_BYTES, apart=(("a", "b"),))
+    found = plan(world(tenants, shards), rules)
+    assert [(each.tenant, each.round) for each in found.moves] == [("b", 1), ("a", 2)]
+    both_to_one = [replace(each, shard="s0", labels={"region": "r1"}) for each in tenants]
+    assert len(plan(world(both_to_one, shards), rules).moves) == 1
+
+
 def test_what_has_moved_still_fills_its_source() -> None:
     """A host whose disk has room for one tenant gets one, although another leaves it."""
     shards = [ShardState("s0", "h0", disk=1000), ShardState("s1", "h1", bytes=10, disk=25)]
