@@ -67,6 +67,14 @@ def test_pinned_and_moving_tenants_stay() -> None:
     assert targets(found) == {"b": "s1", "c": "s1"}
 
 
+def test_what_would_be_cheapest_is_left_if_it_may_not_be() -> None:
+    """A tenant that moves already, and a shard that is closed to new ones, though both are what balance asks for."""
+    moving = [tenant("d", "s0", 30, is_moving=True), *full(20, 10)]
+    assert targets(plan(world(moving, ["s0", "s1"]), BY_BYTES)) == {"a": "s1", "b": "s1"}
+    closed: list[str | ShardState] = [ShardState("s1", "h1", takes_new=False), "s2"]
+    assert set(targets(plan(world(full(10, 10, 10), [*closed, "s0"]), BY_BYTES)).values()) == {"s2"}
+
+
 def test_labels_say_where_a_tenant_may_live() -> None:
     """One that is where it may not be goes, even if that is not needed for balance; one that fits nowhere is named."""
     shards = [ShardState("s0", "h0", {"region": "eu"}), ShardState("s1", "h1", {"region": "us"})]
@@ -92,7 +100,7 @@ def test_tenants_that_belong_together_go_together() -> None:
 
 def test_tenants_that_are_to_be_apart_never_meet() -> None:
     """The one comes when the other has left; a change of places that would need both at once is not planned."""
-    shards = [ShardState("s0", "h0", takes_new=False), "s1", "s2"]
+    shards: list[str | ShardState] = [ShardState("s0", "h0", takes_new=False), "s1", "s2"]
     tenants = [tenant("a", "s0", 10), tenant("b", "s1", 10), tenant("x", "s1", 0)]
     rules = replace(BY_BYTES, apart=(("a", "b"),))
     found = plan(world(tenants, shards), rules, empty=["s0"], only_to=["s1", "s2"])
@@ -100,6 +108,17 @@ def test_tenants_that_are_to_be_apart_never_meet() -> None:
     assert ends["a"] != ends["b"]
     crowded = plan(world([tenant("a", "s0"), tenant("b", "s0")], ["s0", "s1"]), replace(rules, tolerance=1.0))
     assert len(crowded.moves) == 1
+
+
+def test_who_comes_waits_until_the_other_has_left() -> None:
+    """Although it is the larger one, and hosts have room for both moves at once; where both can't go only one does."""
+    shards = [ShardState("s0", "h0"), *(ShardState(f"s{n}", f"h{n}", {"region": f"r{n}"}) for n in (1, 2))]
+    tenants = [tenant("a", "s0", 50, labels={"region": "r1"}), tenant("b", "s1", 5, labels={"region": "r2"})]
+    rules = replace(BY_BYTES, apart=(("a", "b"),))
+    found = plan(world(tenants, shards), rules)
+    assert [(each.tenant, each.round) for each in found.moves] == [("b", 1), ("a", 2)]
+    both_to_one = [replace(each, shard="s0", labels={"region": "r1"}) for each in tenants]
+    assert len(plan(world(both_to_one, shards), rules).moves) == 1
 
 
 def test_what_has_moved_still_fills_its_source() -> None:

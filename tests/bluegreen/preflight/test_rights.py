@@ -15,7 +15,8 @@ from shardwright.bluegreen.preflight.grants import grants
 from shardwright.bluegreen.shard_sets.drop import drop
 from shardwright.bluegreen.status import ChangeStatus
 from shardwright.pg import databases
-from two_sets import SCHEMA, Sets
+from two_sets import Sets
+from two_shards import SCHEMA
 
 PAGE = Path(__file__).parents[3] / "docs" / "howto" / "operations.md"
 NOTHING_FOR_ALL = "REVOKE ALL ON DATABASE {database} FROM PUBLIC; REVOKE ALL ON SCHEMA public FROM PUBLIC"
