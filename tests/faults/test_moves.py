@@ -301,6 +301,24 @@ def test_the_mover_is_killed(make_frail: MakeFrail, point: str) -> None:
     require_an_end(arena, run, "undo" if THERE.index(point) % 2 else "finish")
 
 
+def test_who_takes_over_a_decided_switch_brings_no_row_anew(make_frail: MakeFrail) -> None:
+    """Rows are taken away for a moment to be brought anew, and writers have come for them by then: they would meet
+    references to rows that are not there, in place of a refusal that they know."""
+    arena = make_frail()
+    run = arena.start()
+    mover = arena.mover(run, dies="after Moves.switch 1")
+    assert mover.wait(60) == -signal.SIGKILL, arena.log(mover)
+    arena.take_over(run)
+    brought: list[bool] = []
+    with (
+        at("before drain.drain 1", lambda: None) as was,
+        at("before fence.open_for_writes 1", lambda: brought.append(was.is_set())),
+    ):
+        arena.go(run)
+    assert brought == [False]
+    require_an_end(arena, run, "undo")
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("point", [*BACK, *FINISH])
 def test_the_mover_is_killed_after_the_switch(make_frail: MakeFrail, point: str) -> None:

@@ -212,14 +212,16 @@ def switch(context: StepContext) -> Result:
 def _switch_there(context: StepContext) -> Result:
     way = Way.of(context)
     way.take_over()
-    is_moving = way.phase() == "moving"
+    phase = way.phase()
+    is_moving = phase == "moving"
     if is_moving and not way.offline:
         _open_again(way)
 
     def decide(moves: Moves) -> None:
         moves.switch(context.run, context.runner, changed_by=operator(), keep=_keep_for(context))
 
-    return _switch(way, decide, "switched", way.epoch + 1, ready=way.require_schema if is_moving else None)
+    ready = way.require_schema if is_moving else None
+    return _switch(way, decide, "switched", way.epoch + 1, ready=ready, is_decided=phase == "switched")
 
 
 def _settled(context: StepContext, act: Callable[[StepContext], T]) -> T:
@@ -266,7 +268,7 @@ def _switch_home(context: StepContext) -> None:
     def decide(moves: Moves) -> None:
         moves.switch_back(context.run, context.runner, changed_by=operator())
 
-    _switch(home, decide, "returned", way.epoch + 2)
+    _switch(home, decide, "returned", way.epoch + 2, is_decided=phase == "returned")
     return None
 
 
@@ -286,10 +288,16 @@ def _was_never_opened(way: Way) -> bool:
 
 
 def _switch(
-    way: Way, decide: Callable[[Moves], None], after: str, epoch: int, *, ready: Callable[[], None] | None = None
+    way: Way,
+    decide: Callable[[Moves], None],
+    after: str,
+    epoch: int,
+    *,
+    ready: Callable[[], None] | None = None,
+    is_decided: bool,
 ) -> Result:
     """Tried until it is done: what is in the way is told, and what was captured meanwhile drained. `ready` raises
-    where it may not be tried any more."""
+    where it may not be tried any more; `is_decided`: by whoever had it in hand before."""
     context, tries, told = way.context, 0, ""
     while True:
         context.raise_if_stopped()
@@ -297,7 +305,7 @@ def _switch(
             ready()
         tries += 1
         try:
-            done = _try_switch(way, decide, after, epoch)
+            done = _try_switch(way, decide, after, epoch, is_decided=is_decided)
         except NotNow as error:
             if str(error) != told:
                 context.tell(f"switch, try {tries}: {error}")
@@ -308,14 +316,14 @@ def _switch(
             return _told(way, done, tries)
 
 
-def _try_switch(way: Way, decide: Callable[[Moves], None], after: str, epoch: int) -> Switched:
+def _try_switch(way: Way, decide: Callable[[Moves], None], after: str, epoch: int, *, is_decided: bool) -> Switched:
     """A shard's error leaves the block in which it would be taken for one of the control database."""
     with way.control(patience=way.write_gap) as moves:
         try:
             return Switch(
                 way.scope, way.source, way.target, way.write_gap,
                 decide=partial(_decide, way, moves, decide, after), gone_to=way.target.shard.name, epoch=epoch,
-                reopens=not way.offline,
+                reopens=not way.offline, is_decided=is_decided,
             ).go()  # fmt: skip
         except psycopg.Error as error:
             failed = error

@@ -60,7 +60,7 @@ class Switch:
     `decide` moves the placement to `epoch`; done again it changes nothing. What it raises means that
     nothing was decided: the source is opened again. Superseded: whoever has taken over decides that.
     `settle` brings what was captured up to now, where that is not the scope's alone; `arrive` is done when it is
-    decided, before the target takes writes.
+    decided, before the target takes writes. `is_decided`: by whoever had it in hand before, and has died over it.
     """
 
     scope: Scope
@@ -74,6 +74,7 @@ class Switch:
     flag: fence.Fence | None = None
     settle: Callable[[], object] | None = None
     arrive: Callable[[], object] = lambda: None
+    is_decided: bool = False
 
     @property
     def _fence(self) -> fence.Fence:
@@ -89,6 +90,10 @@ class Switch:
             write_silently(there)
             make_room(there, self.scope.tables)
             with self.source.open() as here, self.source.open() as watch:
+                if self.is_decided and not fence.is_open(here, self._fence):
+                    # All was drained before. Rows brought anew would be gone for a moment under who has come for them.
+                    self._open(here, there)
+                    return Switched(self.epoch, None, 0)
                 return self._go(here, watch, there)
 
     def _go(self, here: Any, watch: Any, there: Any) -> Switched:
@@ -110,11 +115,14 @@ class Switch:
         keys = self._last_drain(here, there, began)
         fence.close_for_writes(here, self._fence)
         self._decide(here)
+        self._open(here, there)
+        fence.unlock(here, self._fence)
+        return Switched(self.epoch, time.monotonic() - began, keys)
+
+    def _open(self, here: Any, there: Any) -> None:
         self.arrive()
         fence.open_for_writes(there, self._fence)
         fence.say_where(here, self._fence, self.gone_to, self.epoch)
-        fence.unlock(here, self._fence)
-        return Switched(self.epoch, time.monotonic() - began, keys)
 
     def _settle(self, here: Any, there: Any) -> None:
         """What was captured up to now is drained, so that the last drain has but a few keys."""
