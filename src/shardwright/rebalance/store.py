@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import psycopg
@@ -70,7 +70,14 @@ class Line:
     why: str
     state: str
     run: int | None
-    note: str | None = field(default=None)
+    note: str | None = None
+
+    @property
+    def its_run(self) -> int:
+        """The number of its run; it has one."""
+        if self.run is None:
+            raise AssertionError(f"move {self.number} of tenant {self.tenant} was never begun")
+        return self.run
 
     def as_dict(self) -> dict[str, Any]:
         """The line as `--json` prints it."""
