@@ -90,6 +90,22 @@ MEANINGS = {
     "alerts.stuck": "After so long without a sign of progress a run is stuck.",
     "alerts.connections": "The share of a server's connections from which on they are nearly used up.",
     "alerts.lag": "From which lag on a standby is too far behind.",
+    "rebalance.measures": "What load is: a weight for each of `tenants`, `rows`, `bytes`, `writes`, `custom`. A "
+    "tenant's load is its share of the fleet's total in each, weighted.",
+    "rebalance.tolerance": "Nothing is moved for balance while no shard has more above its due than this share of it.",
+    "rebalance.most_bytes": "The most that one plan may copy.",
+    "rebalance.high_water": "The share of a host's disk (`[monitor.disk]`) that no moment of a plan may pass; what has "
+    "moved is still on its source.",
+    "rebalance.per_host": "How many moves at once may touch one host; a move between two hosts counts on both.",
+    "rebalance.windows": 'When moves may begin, in UTC, as `"daily 01:00-05:00"` or `"Sat 22:00-Sun 06:00"`; '
+    "always where it is empty.",
+    "rebalance.pinned": "Tenants that stay where they are.",
+    "rebalance.together": "Groups of tenants that live on one shard.",
+    "rebalance.apart": "Groups of tenants of which no two live on one shard.",
+    "rebalance.load_query": "A SELECT of tenant and number, run on every shard: the measure `custom`.",
+    "rebalance.labels": 'A tenant only lives on shards with its own value, as `label = "column"`: the label of the '
+    "shards, and the column of the root table that has the tenant's.",
+    "rebalance.shares": "How much a shard is to carry beside the others; 1 where nothing is said.",
     "bluegreen.revision": "The revision of the green shards; the blue ones stay where they are.",
     "bluegreen.placement": "Which green shard a tenant gets: `pairs`, the one that stands where its blue one does, of "
     "as many; `least_loaded`, the largest tenants first onto the emptiest; `modulo`, by a hash of the id.",
@@ -218,9 +234,16 @@ def _kind(field: FieldInfo) -> str:
         )
     if kind is float:
         return _number(field)
+    return _container(kind) or _KINDS[kind]
+
+
+def _container(kind: Any) -> str:
+    """A table's or a list's words; empty for what is neither."""
     if get_origin(kind) is dict:
         return _TABLES.get(get_args(kind)[1], "table of lists of texts")
-    return _KINDS[get_origin(kind) or kind]
+    if get_origin(kind) is tuple:
+        return "list of lists of texts" if get_args(kind)[0] == config.Group else "list of texts"
+    return ""
 
 
 def _number(field: FieldInfo) -> str:
@@ -234,11 +257,15 @@ _KINDS: dict[Any, str] = {
     timedelta: "duration",
     DatabaseUrl: "URL",
     SecretStr: "URL",
-    tuple: "list of texts",
 }
 
 
-_TABLES: dict[Any, str] = {str: "table of texts", config.Name: "table of texts", config.Size: "table of sizes"}
+_TABLES: dict[Any, str] = {
+    str: "table of texts",
+    config.Name: "table of texts",
+    config.Size: "table of sizes",
+    config.Weight: "table of numbers",
+}
 
 
 def _default(field: FieldInfo) -> str:
@@ -419,6 +446,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "config.lint": lambda: key_table("lint"),
     "config.monitor": lambda: key_table("monitor"),
     "config.alerts": lambda: key_table("alerts"),
+    "config.rebalance": lambda: key_table("rebalance"),
     "config.bluegreen": lambda: key_table("bluegreen"),
     "config.bluegreen.shards": lambda: key_table("bluegreen.shards"),
     "config.bluegreen.tenants": lambda: key_table("bluegreen.tenants"),

@@ -30,6 +30,7 @@ from pydantic import (
 from shardwright import errors
 from shardwright.dsn import DatabaseUrl, redact
 from shardwright.shard import Shard
+from shardwright.windows import Window, parse_window
 
 FILE_NAME = "shardwright.toml"
 CONFIG_VARIABLE = "SHARDWRIGHT_CONFIG"
@@ -109,6 +110,10 @@ Url = Annotated[DatabaseUrl, BeforeValidator(parse_url)]
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
 Webhook = Annotated[SecretStr, BeforeValidator(_parse_webhook)]
 Share = Annotated[float, Field(gt=0, le=1)]
+Weight = Annotated[float, Field(gt=0)]
+Measure = Literal["tenants", "rows", "bytes", "writes", "custom"]
+MEASURES: Mapping[Measure, float] = {"bytes": 1.0, "writes": 1.0}  # what load is where nothing is said
+WeekWindow = Annotated[Window, BeforeValidator(parse_window)]
 Rule = Literal[
     "shard_down",
     "control_away",
@@ -160,6 +165,7 @@ Location = tuple[int | str, ...]
 Name = Annotated[str, StringConstraints(min_length=1)]
 ShardName = Annotated[str, StringConstraints(pattern=SHARD_NAME)]
 _Columns = Annotated[tuple[Name, ...], Field(strict=False, min_length=1)]
+Group = Annotated[tuple[Name, ...], Field(strict=False, min_length=2)]
 
 
 class _Section(BaseModel):
@@ -262,6 +268,23 @@ class AlertsSection(_Section):
     lag: Duration = timedelta(minutes=1)
 
 
+class RebalanceSection(_Section):
+    """[rebalance]: what load is, when moves are worth it, and what no plan may do."""
+
+    measures: dict[Measure, Weight] = Field(default_factory=lambda: dict(MEASURES), min_length=1)
+    tolerance: Share = 0.1
+    most_bytes: Size | None = None
+    high_water: Share = 0.8
+    per_host: Annotated[int, Field(ge=1)] = 2
+    windows: tuple[WeekWindow, ...] = Field(default=(), strict=False)
+    pinned: tuple[Name, ...] = Field(default=(), strict=False)
+    together: tuple[Group, ...] = Field(default=(), strict=False)
+    apart: tuple[Group, ...] = Field(default=(), strict=False)
+    load_query: Name | None = None
+    labels: dict[Name, Name] = Field(default_factory=dict)
+    shares: dict[ShardName, Weight] = Field(default_factory=dict)
+
+
 class ShapeSection(_Section):
     """[bluegreen.tables.NAME], [bluegreen.back.NAME]: a table as the other side's rows make it.
 
@@ -296,6 +319,7 @@ class Config(_Section):
     lint: LintSection = Field(default_factory=LintSection)
     monitor: MonitorSection = Field(default_factory=MonitorSection)
     alerts: AlertsSection = Field(default_factory=AlertsSection)
+    rebalance: RebalanceSection = Field(default_factory=RebalanceSection)
     references: dict[_Column, _Column] = Field(default_factory=dict)
     bluegreen: BlueGreenSection | None = None
     _file: Path = PrivateAttr(default=Path(FILE_NAME))
@@ -418,7 +442,7 @@ def parse(text: str, file: Path) -> Config:
         unset = {problem.key for problem in problems}
         problems += [problem for problem in _explain(error, file) if problem.key not in unset]
     else:
-        problems += [*_duplicates(config, file), *_misnamed(config, file)]
+        problems += [*_duplicates(config, file), *_misnamed(config, file), *_at_odds(config, file)]
     if problems:
         raise problems[0] if len(problems) == 1 else errors.ConfigErrors(file=str(file), problems=problems)
     assert config is not None  # noqa: S101 no problem means it was read
@@ -528,6 +552,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "lint": LintSection,
     "monitor": MonitorSection,
     "alerts": AlertsSection,
+    "rebalance": RebalanceSection,
     "bluegreen": BlueGreenSection,
     "bluegreen.shards": ShardSection,
     "bluegreen.tenants": GreenTenantsSection,
@@ -581,6 +606,23 @@ def _misnamed(config: Config, file: Path) -> Iterator[errors.ConfigError]:
         if name not in green:
             reason = f"{name!r} is no green shard; there are: {', '.join(green)}"
             yield errors.BadValue(file=str(file), key=_key(("bluegreen", "pins", tenant)), reason=reason)
+
+
+def _at_odds(config: Config, file: Path) -> Iterator[errors.ConfigError]:
+    """Rules of [rebalance] that no plan can keep."""
+    section = config.rebalance
+    for number, group in enumerate(section.apart):
+        for other in section.together:
+            if len(both := [tenant for tenant in dict.fromkeys(group) if tenant in other]) > 1:
+                reason = f"{both[0]!r} and {both[1]!r} are to be together as well, by rebalance.together"
+                yield errors.BadValue(file=str(file), key=f"rebalance.apart[{number}]", reason=reason)
+    if section.measures.get("custom") and not section.load_query:
+        reason = "`custom` is what rebalance.load_query says, and there is none"
+        yield errors.BadValue(file=str(file), key="rebalance.measures.custom", reason=reason)
+    for name in section.shares:
+        if config.shard_sections and name not in config.shard_sections:
+            reason = f"{name!r} is no shard; there are: {', '.join(config.shard_sections)}"
+            yield errors.BadValue(file=str(file), key=_key(("rebalance", "shares", name)), reason=reason)
 
 
 @dataclass(frozen=True)

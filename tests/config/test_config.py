@@ -430,3 +430,48 @@ def test_a_reference_that_is_none_is_refused_with_an_example(write: Write, line:
     error = refusal(write(f"{FLEET}[references]\n{line}\n"))
     assert 'write both sides in quotes: "invoices.plan_code" = "billing.plans.code"' in str(error)
     assert "references." in str(error)
+
+
+REBALANCE = """
+    [shards.a]
+    url = "postgresql://app@a/app"
+    [rebalance]
+    measures = { bytes = 1.0, custom = 2 }
+    load_query = "SELECT 1"
+    most_bytes = "100GB"
+    windows = ["Sat 22:00-Sun 06:00", "daily 01:00-05:00"]
+    pinned = ["acme"]
+    together = [["acme", "acme-labs"]]
+    apart = [["acme", "zeta"]]
+    [rebalance.labels]
+    region = "region"
+    [rebalance.shares]
+    a = 2
+"""
+
+
+def test_the_rules_of_a_rebalance_are_read(write: Write) -> None:
+    """Groups as they stand there, sizes and windows parsed; what is not said has the documented default."""
+    section = load(write(FLEET + REBALANCE)).rebalance
+    assert (section.measures, section.most_bytes) == ({"bytes": 1.0, "custom": 2.0}, 100 * 10**9)
+    assert [str(window) for window in section.windows] == ["Sat 22:00-Sun 06:00", "daily 01:00-05:00"]
+    assert (section.together, section.apart) == ((("acme", "acme-labs"),), (("acme", "zeta"),))
+    assert (section.labels, section.shares) == ({"region": "region"}, {"a": 2.0})
+    assert (section.tolerance, section.high_water, section.per_host) == (0.1, 0.8, 2)
+
+
+@pytest.mark.parametrize(
+    ("found", "wrong", "key", "said"),
+    [
+        ('"zeta"', '"acme-labs"', "rebalance.apart[0]", "together as well"),
+        ('load_query = "SELECT 1"', "", "rebalance.measures.custom", "load_query"),
+        ("a = 2", "b = 2", "rebalance.shares.b", "no shard"),
+        ("daily 01:00", "daily 25:00", "rebalance.windows[1]", "not a window"),
+        ('["acme", "zeta"]', '["acme"]', "rebalance.apart[0]", "empty|at least 2"),
+    ],
+)
+def test_rules_that_no_plan_can_keep_are_refused(write: Write, found: str, wrong: str, key: str, said: str) -> None:
+    """With the key that is to be mended."""
+    error = refusal(write(FLEET + REBALANCE.replace(found, wrong)))
+    assert error.key == key
+    assert re.search(said, str(error))

@@ -1,1 +1,1 @@
-"""Which tenants to move where so that shards are evenly loaded, and the run that moves them."""
+"""Which tenants to move where, so that every shard carries its share; and the moves, made."""
