@@ -98,7 +98,7 @@ def plan_move(fleet: FleetConfig, tenant: str, options: MoveOptions) -> MovePlan
     """
     require_tenants(fleet.config)
     placement = _placement(fleet, tenant)
-    source, target = _shard(fleet, placement.shard), _shard(fleet, options.to)
+    source, target = shard_named(fleet, placement.shard), shard_named(fleet, options.to)
     if source == target:
         raise errors.UsageError(reason=f"tenant {tenant!r} is on {target.name} already", help="shardwright tenants")
     try:
@@ -175,7 +175,7 @@ def _placement(fleet: FleetConfig, tenant: str) -> Placement:
     return found
 
 
-def _shard(fleet: FleetConfig, name: str) -> Shard:
+def shard_named(fleet: FleetConfig, name: str) -> Shard:
     """By its own name, and no pattern. Raises NoSuchShard."""
     for shard in fleet.shards:
         if shard.name == name:

@@ -12,6 +12,7 @@ from shardwright.catalog.control import open_control, read_control
 from shardwright.catalog.store import record_shards, set_takes_new
 from shardwright.catalog.tenants import require_tenants
 from shardwright.config import FleetConfig
+from shardwright.move.start import shard_named
 from shardwright.rebalance.look import look, new_lines, plan_for
 from shardwright.rebalance.options import RebalanceOptions
 from shardwright.rebalance.plan import RebalancePlan
@@ -49,7 +50,7 @@ def plan_rebalance(fleet: FleetConfig, options: RebalanceOptions, *, fresh: time
     """
     require_tenants(fleet.config)
     for name in (*options.empty, *options.only_to):
-        require_shard(fleet, name)
+        shard_named(fleet, name)
     with read_control(fleet.control, application_name=NAME) as control:
         if control is not None:
             require_none_open(control, fleet.shard_set, _ACTION)
@@ -85,9 +86,3 @@ def require_no_rebalance(rebalances: Rebalances, action: str) -> None:
     if (found := rebalances.open()) is not None:
         raise errors.RebalanceUnderWay(action=action, run=found.run)
 
-
-def require_shard(fleet: FleetConfig, name: str) -> None:
-    """Raises NoSuchShard where the fleet has no shard of that very name."""
-    if all(shard.name != name for shard in fleet.shards):
-        fleet.select(name)
-        raise errors.UsageError(reason=f"{name!r} is not the name of one shard", help="shardwright shards")
