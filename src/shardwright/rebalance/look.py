@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 from shardwright.config import FleetConfig
-from shardwright.rebalance.load import ensure_measured, read_world
+from shardwright.rebalance.load import ensure_measured
 from shardwright.rebalance.options import RebalanceOptions
 from shardwright.rebalance.plan import RebalancePlan, plan
+from shardwright.rebalance.read import read_world
 from shardwright.rebalance.rules import Rules
 from shardwright.rebalance.store import NewLine
 from shardwright.rebalance.world import World

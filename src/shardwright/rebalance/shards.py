@@ -30,7 +30,7 @@ _PATIENCE = "5s"  # of a look whether a table has a row, while others wait who p
 # --- drain, undrain -------------------------------------------------------------------------------
 
 
-def plan_drain(fleet: FleetConfig, options: RebalanceOptions, *, fresh: timedelta = FRESH) -> Proposal:
+def plan_drain(fleet: FleetConfig, options: RebalanceOptions, *, fresh: timedelta | None = FRESH) -> Proposal:
     """What the drain of the shards in `options.empty` would move; changes nothing. Raises what `plan_rebalance`
     raises, and ShardInUse where no other shard would take new tenants."""
     with read_control(fleet.control, application_name=NAME) as control:
@@ -44,7 +44,7 @@ def plan_drain(fleet: FleetConfig, options: RebalanceOptions, *, fresh: timedelt
     return plan_rebalance(fleet, options, fresh=fresh)
 
 
-def drain(fleet: FleetConfig, options: RebalanceOptions, *, fresh: timedelta = FRESH) -> tuple[Proposal, int | None]:
+def drain(fleet: FleetConfig, options: RebalanceOptions, *, fresh: timedelta | None = FRESH) -> tuple[Proposal, int | None]:
     """The shards in `options.empty` take no new tenants, and the moves of those they have are in the queue; gives the
     plan, and the run, None where there is nobody to be moved. Raises what `plan_drain` raises; nothing is closed then.
     """

@@ -43,8 +43,9 @@ class Proposal:
         return {"options": self.options.as_data(), **{key: value for key, value in whole.items() if key != "moves"}}
 
 
-def plan_rebalance(fleet: FleetConfig, options: RebalanceOptions, *, fresh: timedelta = FRESH) -> Proposal:
-    """What a rebalance would do; moves nothing. Tenants are measured where their figures are older than `fresh`.
+def plan_rebalance(fleet: FleetConfig, options: RebalanceOptions, *, fresh: timedelta | None = FRESH) -> Proposal:
+    """What a rebalance would do; moves nothing. Tenants are measured where their figures are older than
+    `fresh`; None: never.
 
     Raises NoTenants, NoSuchShard, ChangeUnderWay, RebalanceUnderWay, ShardsSilent, and what the planner raises.
     """

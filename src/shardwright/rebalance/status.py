@@ -44,11 +44,14 @@ class RebalanceStatus:
 
     @property
     def exit_code(self) -> int:
-        """0 where the rebalance is where it was to come to; 1 where a move could not be made, or while it is on its
-        way; 2 where the run is parked."""
+        """0 where the rebalance is where it was to come to; 1 where a move could not be made, or not be taken back, or
+        while it is on its way; 2 where the run is parked."""
         if self.run.state == "parked":
             return 2
-        return 1 if self.amiss or self.run.state in ("queued", "running", "paused") else 0
+        if self.run.state in ("queued", "running", "paused"):
+            return 1
+        is_undone = self.rebalance.phase == "undone"
+        return 1 if (self.counts["moved"] + self.counts["kept"] if is_undone else self.amiss) else 0
 
     def as_dict(self) -> dict[str, Any]:
         """The rebalance as `--json` prints it."""
