@@ -88,7 +88,12 @@ ResetOptions = resets.ResetOptions
 SeedOptions = seeds.SeedOptions
 OnFailure = rollout.OnFailure
 MoveOptions = starting.MoveOptions
-KINDS: tuple[Kind, ...] = (detached.KIND, moving.KIND, greening.KIND, balancing.KIND)  # of durable runs, that a worker can carry
+KINDS: tuple[Kind, ...] = (
+    detached.KIND,
+    moving.KIND,
+    greening.KIND,
+    balancing.KIND,
+)  # of durable runs, that a worker can carry
 
 
 class Fleet:
@@ -654,7 +659,8 @@ class Fleet:
         """Which tenants to move where, and what that brings; moves nothing.
 
         Tenants whose figures are older than an hour are measured first, unless `measure` is false; the figures are
-        kept. Raises NoTenants, NoSuchShard, ChangeUnderWay, RebalanceUnderWay, ShardsSilent, ExtraMissing without the extra `rebalance`.
+        kept. Raises NoTenants, NoSuchShard, ChangeUnderWay, RebalanceUnderWay, ShardsSilent; ExtraMissing
+        without the extra `rebalance`.
         """
         fleet = self._for_acting if measure else self.resolved
         return rebalances.plan_rebalance(fleet, options or RebalanceOptions(), fresh=self._fresh(measure=measure))

@@ -53,7 +53,7 @@ def _without(lines: Sequence[str], path: tuple[str, ...]) -> list[str]:
         if not is_inside:
             kept += [*(aside[1:] if kept and aside and not (kept[-1] + aside[0]).strip() else aside), line]
             aside = []
-        elif header is not None or line.strip() and not line.lstrip().startswith("#"):
+        elif header is not None or (line.strip() and not line.lstrip().startswith("#")):
             aside = []
         else:
             aside.append(line)

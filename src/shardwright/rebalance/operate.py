@@ -50,9 +50,7 @@ def ask_finish(fleet: FleetConfig) -> int:
 
 
 @contextmanager
-def _open(
-    fleet: FleetConfig, asked: str, phases: tuple[str, ...]
-) -> Iterator[tuple[Board, Rebalances, Rebalance]]:
+def _open(fleet: FleetConfig, asked: str, phases: tuple[str, ...]) -> Iterator[tuple[Board, Rebalances, Rebalance]]:
     """The open rebalance, where that may be asked of it now; in one transaction."""
     with open_control(fleet.control, application_name=NAME) as control, control.transaction():
         rebalances = Rebalances(control, fleet.shard_set)

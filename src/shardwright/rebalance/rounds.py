@@ -1,4 +1,4 @@
-"""Makes the moves of a rebalance, round by round: looks at the fleet before each, and plans anew where it has changed."""
+"""Makes the moves of a rebalance round by round: looks at the fleet before each, plans anew where it has changed."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from shardwright import errors
 from shardwright.catalog import placement
 from shardwright.catalog.changes import require_none_open
 from shardwright.catalog.control import open_control, read_control
-from shardwright.catalog.remove import plan_remove, remove_shard
+from shardwright.catalog.remove import remove_shard
 from shardwright.catalog.roots import ask_root, is_empty
 from shardwright.catalog.store import record_shards, set_takes_new, takes_new
 from shardwright.config import Config, FleetConfig
@@ -44,7 +44,9 @@ def plan_drain(fleet: FleetConfig, options: RebalanceOptions, *, fresh: timedelt
     return plan_rebalance(fleet, options, fresh=fresh)
 
 
-def drain(fleet: FleetConfig, options: RebalanceOptions, *, fresh: timedelta | None = FRESH) -> tuple[Proposal, int | None]:
+def drain(
+    fleet: FleetConfig, options: RebalanceOptions, *, fresh: timedelta | None = FRESH
+) -> tuple[Proposal, int | None]:
     """The shards in `options.empty` take no new tenants, and the moves of those they have are in the queue; gives the
     plan, and the run, None where there is nobody to be moved. Raises what `plan_drain` raises; nothing is closed then.
     """
@@ -119,7 +121,8 @@ def _require_removable(control: psycopg.Connection[Any], fleet: FleetConfig, sha
 def _require_no_tenants(control: psycopg.Connection[Any], fleet: FleetConfig, shard: Shard) -> None:
     tenants = placement.loads(control, fleet.shard_set).get(shard.name, 0)
     if tenants:
-        _refuse(shard, f"the directory has {_counted(tenants, 'tenant')} on it", f"shardwright shards drain {shard.name}")
+        reason = f"the directory has {_counted(tenants, 'tenant')} on it"
+        _refuse(shard, reason, f"shardwright shards drain {shard.name}")
 
 
 def _require_no_moves(control: psycopg.Connection[Any], fleet: FleetConfig, shard: Shard) -> None:

@@ -86,4 +86,3 @@ def require_no_rebalance(rebalances: Rebalances, action: str) -> None:
     """Raises RebalanceUnderWay where the set has an open one."""
     if (found := rebalances.open()) is not None:
         raise errors.RebalanceUnderWay(action=action, run=found.run)
-

@@ -141,9 +141,7 @@ class Rebalances:
     def note(self, run: int, runner: int, number: int, state: str, note: str | None = None) -> None:
         """The move is in that state. Raises Superseded."""
         with self._held(run, runner):
-            self._connection.execute(
-                _queries["note"], {"run": run, "number": number, "state": state, "note": note}
-            )
+            self._connection.execute(_queries["note"], {"run": run, "number": number, "state": state, "note": note})
 
     def replan(self, run: int, runner: int, lines: Iterable[NewLine], note: str) -> None:
         """What was not begun is dropped for that reason, and these are planned in its place. Raises Superseded."""
@@ -167,7 +165,7 @@ class Rebalances:
     def _add(self, run: int, lines: Iterable[NewLine]) -> None:
         """After those that are there, their rounds too."""
         row = self._connection.execute(_queries["last_numbers"], {"run": run}).fetchone()
-        number, rounds = row or (0, 0)
+        last, rounds = row or (0, 0)
         with (
             self._connection.cursor() as cursor,
             cursor.copy(
@@ -175,7 +173,7 @@ class Rebalances:
                 " writes, load, why) FROM STDIN"
             ) as rows,
         ):
-            for number, line in enumerate(lines, start=number + 1):
+            for number, line in enumerate(lines, start=last + 1):
                 rows.write_row((run, number, *{**asdict(line), "round": rounds + line.round}.values()))
 
     @contextmanager

@@ -40,7 +40,11 @@ Detach = Annotated[bool, typer.Option("--detach", help="Leave it to workers, and
 @command(
     group,
     "plan",
-    examples=("shardwright rebalance plan", "shardwright rebalance plan --to shard_9", "shardwright rebalance plan --json"),
+    examples=(
+        "shardwright rebalance plan",
+        "shardwright rebalance plan --to shard_9",
+        "shardwright rebalance plan --json",
+    ),
 )
 def plan(screen: Screen, *, empty: Empty = None, to: To = None) -> int:
     """Show which tenants to move where and why, what that costs, and how far from the best possible it is.
@@ -111,7 +115,7 @@ def cancel(screen: Screen) -> int:
     fleet = screen.fleet()
     if screen.dry_run:
         return _show(screen, fleet.rebalance_status())
-    return _carry(screen, lambda **how: fleet.cancel_rebalance(**how))
+    return _carry(screen, fleet.cancel_rebalance)
 
 
 @command(group, "undo", changes=True, examples=("shardwright rebalance undo", "shardwright rebalance undo --yes"))
@@ -123,7 +127,7 @@ def undo(screen: Screen) -> int:
         return _show(screen, found)
     there = found.counts["moved"] + found.counts["failed"] + found.counts["begun"]
     screen.confirm(f"undoing rebalance {found.run.id}: {counted(there, 'tenant')} taken back to where they were")
-    return _carry(screen, lambda **how: fleet.undo_rebalance(**how))
+    return _carry(screen, fleet.undo_rebalance)
 
 
 @command(group, "finish", changes=True, examples=("shardwright rebalance finish",))
@@ -132,7 +136,7 @@ def finish(screen: Screen) -> int:
     fleet = screen.fleet()
     if screen.dry_run:
         return _show(screen, fleet.rebalance_status())
-    return _carry(screen, lambda **how: fleet.finish_rebalance(**how))
+    return _carry(screen, fleet.finish_rebalance)
 
 
 def move_options(
