@@ -1086,6 +1086,15 @@ class ExtraMissing(Refused):
 
 
 @dataclass(eq=False)
+class NoSoundPlan(Refused):
+    """No plan of a rebalance was found that keeps every rule at every moment."""
+
+    reason: str
+    fact = "there is no plan that keeps every rule of [rebalance]: {reason}"
+    cure = "shardwright rebalance plan   after a look at apart, together and pinned under [rebalance]"
+
+
+@dataclass(eq=False)
 class TestFleetNotMade(Refused):
     """The fleet that tests are to run on could not be migrated or seeded."""
 

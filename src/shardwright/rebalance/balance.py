@@ -11,7 +11,7 @@ from shardwright.rebalance.rules import Rules
 from shardwright.rebalance.world import ShardState, TenantLoad, World
 
 _OF: Final[Mapping[Measure, Callable[[TenantLoad], float]]] = {
-    "tenants": lambda each: 1.0,
+    "tenants": lambda _: 1.0,
     "rows": lambda each: float(each.rows),
     "bytes": lambda each: float(each.bytes),
     "writes": lambda each: each.writes,

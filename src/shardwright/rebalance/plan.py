@@ -1,97 +1,110 @@
-"""The plan of a rebalance: which tenant goes where, in which round, and why; a frozen value."""
+"""The plan of a rebalance: measured world and rules in, moves in rounds out. Touches nothing, knows no database."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from typing import Final
 
-from shardwright.rebalance.balance import Balance
+from shardwright import errors
+from shardwright.rebalance import check, explain
+from shardwright.rebalance.balance import balance
+from shardwright.rebalance.model import Tightening
+from shardwright.rebalance.order import Order, order
+from shardwright.rebalance.problem import Problem, Unit, pose
+from shardwright.rebalance.proposal import Bound, PlannedMove, RebalancePlan, RefusedTenant
+from shardwright.rebalance.rules import Rules
+from shardwright.rebalance.solve import Solution, solve
+from shardwright.rebalance.world import TenantLoad, World
+
+__all__ = ["Bound", "PlannedMove", "RebalancePlan", "RefusedTenant", "plan"]
+
+_TRIES: Final = 30
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedMove:
-    """One tenant's move; `number` counts from 1 in the order of beginning, moves of one `round` go on at once.
+def plan(world: World, rules: Rules, *, empty: Collection[str] = (), only_to: Collection[str] = ()) -> RebalancePlan:
+    """The moves that bring every shard within the tolerance most cheaply, or as near as the rules let them.
 
-    `load` is the tenant's share of the fleet's load; `why` is one sentence.
+    `empty` are shards that no tenant is to be left on; with `only_to` all moves go to these, and they are filled up to
+    their share. The plan is the same whatever the order of the world's tuples. Raises NoSuchShard for a name that is
+    not there, ExtraMissing where the solver is not installed, NoSoundPlan where none was found that keeps every rule.
     """
-
-    number: int
-    tenant: str
-    source: str
-    target: str
-    bytes: int
-    rows: int
-    writes: float
-    load: float
-    round: int
-    why: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """The move as `--json` prints it."""
-        return {**asdict(self), "load": round(self.load, 6), "writes": round(self.writes, 3)}
+    _require_known(world, {*empty, *only_to})
+    problem = pose(world, rules, empty=empty, only_to=only_to)
+    solution, found = _ordered(problem)
+    moves = tuple(_moves(problem, solution, found))
+    faults = check.broken(world, rules, moves, empty=empty, only_to=only_to)
+    if faults:
+        raise errors.NoSoundPlan(reason=faults[0])
+    return _proposal(world, problem, solution, moves)
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """What no plan can do better, within the same rules and budget.
-
-    `imbalance`: none has less of it afterwards (or lacks less on a shard to be filled), and with it none reaches this
-    plan's own. `cost` in bytes, a write gap counted as some: none that ends as even costs less. `method` names how that
-    is known.
-    """
-
-    imbalance: float
-    cost: int
-    method: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """The bound as `--json` prints it."""
-        return {**asdict(self), "imbalance": round(self.imbalance, 4)}
+def _require_known(world: World, names: Collection[str]) -> None:
+    known = sorted(each.name for each in world.shards)
+    for name in sorted(set(names) - set(known)):
+        raise errors.NoSuchShard(name=name, known=", ".join(known))
 
 
-@dataclass(frozen=True, slots=True)
-class RefusedTenant:
-    """A tenant that ought to go and can't, or not with this plan."""
+def _ordered(problem: Problem) -> tuple[Solution, Order]:
+    """The best solution that has an order; moves that wait for one another are forbidden together, one circle a try."""
+    tight = Tightening(frees=problem.rules.frees_after is not None)
+    for _ in range(_TRIES):
+        solution = solve(problem, tight)
+        found = order(problem, solution.targets, frees=tight.frees)
+        if found.blocked:
+            tight = replace(tight, cuts=(*tight.cuts, found.blocked))
+        elif not found.has_room:
+            tight = replace(tight, frees=False)
+        else:
+            return solution, found
+    raise errors.NoSoundPlan(reason="tenants that are to be apart wait for one another in too many ways")
 
-    tenant: str
-    why: str
+
+def _moves(problem: Problem, solution: Solution, found: Order) -> Iterator[PlannedMove]:
+    units = {unit.name: unit for unit in problem.units}
+    going = [
+        (each, units[name], target)
+        for name, target in solution.targets.items()
+        for each in units[name].leaving_for(target)
+    ]
+    going.sort(key=lambda each: (found.rounds[each[0].tenant], -each[0].bytes, each[0].tenant))
+    for number, (tenant, unit, target) in enumerate(going, 1):
+        yield _move(problem, number, tenant, unit, target, found.rounds)
 
 
-@dataclass(frozen=True, slots=True)
-class RebalancePlan:
-    """Moves in the order of beginning, and what they bring.
+def _move(
+    problem: Problem, number: int, tenant: TenantLoad, unit: Unit, target: str, rounds: Mapping[str, int]
+) -> PlannedMove:
+    return PlannedMove(
+        number=number,
+        tenant=tenant.tenant,
+        source=tenant.shard,
+        target=target,
+        bytes=tenant.bytes,
+        rows=tenant.rows,
+        writes=tenant.writes,
+        load=problem.load[tenant.tenant],
+        round=rounds[tenant.tenant],
+        why=explain.why(problem, unit, tenant, target),
+    )
 
-    `seconds` and `gap_ms` are predictions for all of it: from the first move to the last, windows not counted, and the
-    write gaps of all tenants together. `cost` is bytes, each write gap counted as some (`Rules.gap_bytes`).
-    """
 
-    moves: tuple[PlannedMove, ...]
-    before: Balance
-    after: Balance
-    bound: Bound
-    bytes: int
-    cost: int
-    seconds: float
-    gap_ms: float
-    refused: tuple[RefusedTenant, ...] = ()
-
-    @property
-    def rounds(self) -> tuple[tuple[PlannedMove, ...], ...]:
-        """The moves of each round, in order; a round begins when all before it are at their end."""
-        numbers = sorted({move.round for move in self.moves})
-        return tuple(tuple(move for move in self.moves if move.round == number) for number in numbers)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The plan as `--json` prints it."""
-        return {
-            "moves": [move.as_dict() for move in self.moves],
-            "rounds": len(self.rounds),
-            "before": self.before.as_dict(),
-            "after": self.after.as_dict(),
-            "bound": self.bound.as_dict(),
-            "bytes": self.bytes,
-            "cost": self.cost,
-            "seconds": round(self.seconds, 1),
-            "gap_ms": round(self.gap_ms, 1),
-            "refused": [asdict(each) for each in self.refused],
-        }
+def _proposal(world: World, problem: Problem, solution: Solution, moves: tuple[PlannedMove, ...]) -> RebalancePlan:
+    rules = problem.rules
+    places = {move.tenant: move.target for move in moves}
+    size = sum(move.bytes for move in moves)
+    longest: dict[int, float] = {}
+    for move in moves:
+        seconds = rules.move_seconds + move.bytes / rules.bytes_per_second
+        longest[move.round] = max(longest.get(move.round, 0.0), seconds)
+    return RebalancePlan(
+        moves=moves,
+        before=balance(world, rules, {}, empty=problem.empty, filled=problem.filled),
+        after=balance(world, rules, places, empty=problem.empty, filled=problem.filled),
+        bound=solution.bound,
+        bytes=size,
+        cost=size + len(moves) * rules.gap_bytes,
+        seconds=sum(longest.values()),
+        gap_ms=len(moves) * rules.gap_ms,
+        refused=tuple(explain.refused(problem, solution.targets)),
+    )
