@@ -58,12 +58,15 @@ from shardwright.move.start import MovePlan
 from shardwright.move.status import MoveStatus
 from shardwright.move.store import Move
 from shardwright.move.verify import Verification
+from shardwright.rebalance import load as loading
 from shardwright.rebalance import operate as rebalancing
 from shardwright.rebalance import shards as draining
 from shardwright.rebalance import start as rebalances
 from shardwright.rebalance import status as rebalanced
 from shardwright.rebalance import steps as balancing
+from shardwright.rebalance.load import Measurement
 from shardwright.rebalance.options import RebalanceOptions
+from shardwright.rebalance.read import FleetLoad, nothing_known, read_loads
 from shardwright.rebalance.start import Proposal
 from shardwright.rebalance.status import RebalanceStatus
 from shardwright.runs.board import Board, DurableRun, Places, RunEvent, StepRecord, WorkerSeen
@@ -397,6 +400,29 @@ class Fleet:
         Changes nothing.
         """
         return checking.verification(self.resolved)
+
+    def loads(self, *, shard: str | None = None) -> FleetLoad:
+        """How heavy each tenant, of `shard` or of all, was when it was last measured; no shard is asked.
+
+        Raises NoShards, NoSuchShard, UsageError, ControlTooOld.
+        """
+        return read_loads(self.resolved, shard=shard) if self._has_control else FleetLoad(nothing_known(self.resolved))
+
+    def measure_load(self, *, shards: str | None = None) -> Measurement:
+        """The control database has what each tenant of these shards has there, and writes a second.
+
+        On the shards it only reads. A shard that could not be read is named; its last measurement stands. Raises
+        NoTenants, NoSuchShard, NoShards, ControlUnavailable.
+        """
+        fleet = self._for_acting
+        return loading.measure(fleet, None if shards is None else fleet.select(shards))
+
+    def ensure_measured(self, max_age: timedelta | str) -> Measurement | None:
+        """No measurement is older than `max_age`: shards whose is are measured; None where none was.
+
+        Raises what `measure_load` raises.
+        """
+        return loading.ensure_measured(self._for_acting, _duration(max_age) or timedelta(0))
 
     def _moving(self, control: psycopg.Connection[Any], since: datetime) -> list[str]:
         return verify.tenants_since(control, self.resolved, since)

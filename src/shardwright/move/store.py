@@ -94,6 +94,11 @@ class Moves:
         values = {"shard_set": self._shard_set, "since": moment}
         return [row[0] for row in self._connection.execute(_queries["tenants_since"], values)]
 
+    def carried_since(self, moment: datetime) -> list[tuple[str, str, str]]:
+        """Tenants of whom a mover may have written or deleted rows since `moment`, each with source and target."""
+        values = {"shard_set": self._shard_set, "since": moment}
+        return [tuple(row) for row in self._connection.execute(_queries["carried_since"], values)]
+
     def switch(self, run: int, runner: int, *, changed_by: str, keep: float) -> int:
         """The tenant's placement is the target, the way back open for `keep` seconds; gives the epoch.
 

@@ -27,6 +27,15 @@ FROM shardwright.move
 JOIN shardwright.run ON run.id = move.run
 WHERE move.shard_set = %(shard_set)s AND (move.phase NOT IN ('kept', 'undone') OR run.finished_at >= %(since)s)
 
+-- name: carried_since
+-- Of one that was switched before, nothing but its end is still to be written.
+SELECT DISTINCT move.tenant, move.source, move.target
+FROM shardwright.move
+JOIN shardwright.run ON run.id = move.run
+WHERE move.shard_set = %(shard_set)s
+  AND (move.phase NOT IN ('kept', 'undone') OR run.finished_at >= %(since)s)
+  AND NOT (move.phase = 'switched' AND move.switched_at < %(since)s)
+
 -- name: switched
 UPDATE shardwright.move
 SET phase = 'switched', switched_at = clock_timestamp(), keep_until = clock_timestamp() + make_interval(secs => %(keep)s)

@@ -7,7 +7,8 @@ from datetime import timedelta
 from shardwright.config import FleetConfig
 from shardwright.rebalance.load import ensure_measured
 from shardwright.rebalance.options import RebalanceOptions
-from shardwright.rebalance.plan import RebalancePlan, plan
+from shardwright.rebalance.plan import plan
+from shardwright.rebalance.proposal import RebalancePlan
 from shardwright.rebalance.read import read_world
 from shardwright.rebalance.rules import Rules
 from shardwright.rebalance.store import NewLine

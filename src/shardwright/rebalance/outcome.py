@@ -31,7 +31,9 @@ def outcome(run: DurableRun, move: Move) -> tuple[str, str | None]:
 def told(line: Line, state: str, note: str | None, move: Move | None = None) -> str:
     """One line for whoever follows the rebalance."""
     gap = (move.write_gap or {}).get("gap_ms") if move else None
-    if state in ("moved", "kept"):
+    if state == "kept":
+        return f"{line.tenant} is on {line.target} for good, its rows on {line.source} are deleted"
+    if state == "moved":
         return f"{line.tenant} is on {line.target}" + (f", write gap {gap} ms" if gap is not None else "")
     where = {"failed": "could not be moved", "refused": "was not begun", "returned": f"is on {line.source} again"}
     return f"{line.tenant} {where[state]}: {note}"

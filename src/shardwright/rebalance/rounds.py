@@ -153,19 +153,21 @@ class Rounds:
         run, runner = self._context.run, self._context.runner
         with self._control() as rebalances:
             rules = rules_for_the_rest(Rules.of(self._fleet.config), rebalances.lines(run))
-        reasons = changed(look(self._fleet), rules, todo)
+        reasons = changed(look(self._fleet), rules, self._options, todo)
         if self._is_amiss:
             reasons.append("a move was not made")
         if not reasons:
             return list(todo)
         world = look(self._fleet, fresh=FRESH)
-        new = new_lines(world, plan_for(world, rules, self._options))
+        plan = plan_for(world, rules, self._options)
         note = "; ".join(reasons[:_SHOWN]) + (f"; and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else "")
         with self._control() as rebalances:
-            rebalances.replan(run, runner, new, note)
+            rebalances.replan(run, runner, new_lines(world, plan), note)
             left = [line for line in rebalances.lines(run) if line.state == "planned"]
         self._is_amiss = False
         self._context.tell(f"planned anew, {len(left)} moves in place of {len(todo)}: {note}")
+        for each in plan.refused:
+            self._context.tell(f"{each.tenant} stays: {each.why}")
         return left
 
     @contextmanager

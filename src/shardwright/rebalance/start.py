@@ -15,7 +15,7 @@ from shardwright.config import FleetConfig
 from shardwright.move.start import shard_named
 from shardwright.rebalance.look import look, new_lines, plan_for
 from shardwright.rebalance.options import RebalanceOptions
-from shardwright.rebalance.plan import RebalancePlan
+from shardwright.rebalance.proposal import RebalancePlan
 from shardwright.rebalance.rules import Rules
 from shardwright.rebalance.steps import KIND
 from shardwright.rebalance.store import NAME, NewLine, Rebalances
@@ -27,19 +27,22 @@ _ACTION = "a rebalance"
 
 @dataclass(frozen=True)
 class Proposal:
-    """A plan with what it was asked for; `lines` are its moves as they would be kept."""
+    """A plan with what it was asked for; `lines` are its moves as they would be kept, `notes` what is not known for
+    sure of the figures."""
 
     options: RebalanceOptions
     plan: RebalancePlan
     lines: tuple[NewLine, ...]
+    notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The proposal as `--json` prints it."""
-        return {"empty": list(self.options.empty), "only_to": list(self.options.only_to), **self.plan.as_dict()}
+        asked = {"empty": list(self.options.empty), "only_to": list(self.options.only_to)}
+        return {**asked, **self.plan.as_dict(), "notes": list(self.notes)}
 
     def as_data(self) -> dict[str, Any]:
         """As the run keeps it; its moves have a table of their own."""
-        whole = self.plan.as_dict()
+        whole = {**self.plan.as_dict(), "notes": list(self.notes)}
         return {"options": self.options.as_data(), **{key: value for key, value in whole.items() if key != "moves"}}
 
 
@@ -58,7 +61,7 @@ def plan_rebalance(fleet: FleetConfig, options: RebalanceOptions, *, fresh: time
             require_no_rebalance(Rebalances(control, fleet.shard_set), _ACTION)
     world = look(fleet, fresh=fresh)
     found = plan_for(world, Rules.of(fleet.config), options)
-    return Proposal(options, found, tuple(new_lines(world, found)))
+    return Proposal(options, found, tuple(new_lines(world, found)), world.notes)
 
 
 def start_rebalance(fleet: FleetConfig, proposal: Proposal, *, closing: tuple[str, ...] = ()) -> int:

@@ -48,9 +48,10 @@ class ShardState:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A shard set at one moment. The order of both tuples means nothing."""
+    """A shard set at one moment. The order of tenants and shards means nothing; `notes`: what is not known for sure."""
 
     shard_set: str
     at: datetime
     tenants: tuple[TenantLoad, ...]
     shards: tuple[ShardState, ...]
+    notes: tuple[str, ...] = ()
