@@ -12,7 +12,9 @@ import subprocess
 import sys
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +29,13 @@ from shardwright.rebalance.options import RebalanceOptions
 from shardwright.rebalance.start import Proposal
 from shardwright.rebalance.status import RebalanceStatus
 from shardwright.rebalance.store import Line, Rebalances
+from shardwright.runs.board import Places
+from shardwright.runs.kinds import StepContext
 from stage import Stage
 
 OWNERS |= {"Rebalances": Rebalances, "start": move_start}
-RULES = '[rebalance]\nmeasures = { rows = 1.0 }\nper_host = 4'
+RULES = "[rebalance]\nmeasures = { rows = 1.0 }\nper_host = 4"
+ONE_BY_ONE = RULES.replace("per_host = 4", "per_host = 1")
 
 
 class Estate(Stage):
@@ -140,7 +145,42 @@ class Estate(Stage):
         for shard in self.direct:
             self.require_empty(shard)
 
+    def name_of(self, tenant: str) -> str:
+        """How a test calls it."""
+        return next(name for name, each in self.tenants.items() if each == tenant)
+
     # --- rebalancing
+
+    def limit_disk(self, room: int) -> None:
+        """The servers' disk is known, and has room for so many bytes more than there are now; all of it may be used."""
+        sizes = [self.ask(shard, "SELECT pg_database_size(current_database())")[0][0] for shard in self.direct]
+        (host,) = {shard.host for shard in self.project.fleet().resolved.shards}
+        self.project.extra += f'\nhigh_water = 1.0\n[monitor.disk]\n"{host}" = "{(sum(sizes) + room) // 1_000_000}MB"'
+        self.project.write()
+
+    def context(self, run: int) -> StepContext:
+        """The rebalance in this process's hands, as a step of it sees it; nobody carries it."""
+        fleet = self.project.fleet().resolved
+        with self.board() as board:
+            admitted = board.admit(Places(8, 8), only=run)
+            found = board.run(run)
+        assert admitted is not None
+        assert found is not None
+        return StepContext(fleet, run, found.plan, runner=admitted[1], tell=partial(self._tell, run))
+
+    def _tell(self, run: int, text: str) -> None:
+        with self.board() as board:
+            board.tell(run, text)
+
+    @contextmanager
+    def worker(self) -> Iterator[None]:
+        """Within, there is one more worker."""
+        worker = self.project.start_cli("worker")
+        try:
+            yield
+        finally:
+            worker.terminate()
+            worker.wait(30)
 
     def plan(self, **options: Any) -> Proposal:
         """What a rebalance would do."""

@@ -88,7 +88,8 @@ class Scales:
     def written(self) -> dict[str, int | None]:
         """Rows that each tenant has written since a measurement that was backdated."""
         return {
-            tenant: None if each.writes is None else round(each.writes * LONG_AGO) for tenant, each in self.read().items()
+            tenant: None if each.writes is None else round(each.writes * LONG_AGO)
+            for tenant, each in self.read().items()
         }
 
 
@@ -100,5 +101,3 @@ def by_hand(scales: Scales, shard: str, tenant: int) -> int:
         f"SELECT count(*) FROM tasks JOIN projects AS p ON p.id = project WHERE org_id = {tenant}",
     )
     return sum(scales.sql(shard, count)[0][0] for count in counts)
-
-

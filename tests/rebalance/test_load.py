@@ -146,7 +146,10 @@ def test_a_row_frozen_long_ago_is_not_new(scales: Scales) -> None:
 
 def test_a_large_table_is_sampled_and_said_to_be(scales: Scales) -> None:
     """Within two standard errors of its blocks (README): 64 of some 700, for one who has 3/4 of them."""
-    scales.sql("shard_0", "INSERT INTO notes SELECT 9000000 + g, 1 + g % 4 / 3, repeat('x', 100) FROM generate_series(1, 40000) AS g")
+    scales.sql(
+        "shard_0",
+        "INSERT INTO notes SELECT 9000000 + g, 1 + g % 4 / 3, repeat('x', 100) FROM generate_series(1, 40000) AS g",
+    )
     exact = {tenant: by_hand(scales, "shard_0", int(tenant)) for tenant in ("1", "2")}
     blocks = scales.sql("shard_0", "SELECT pg_relation_size('notes') / 8192")[0][0]
     found = scales.measure(exact=64)
