@@ -180,7 +180,7 @@ class Estate(Stage):
             yield
         finally:
             worker.terminate()
-            worker.wait(30)
+            worker.communicate(timeout=30)
 
     def plan(self, **options: Any) -> Proposal:
         """What a rebalance would do."""

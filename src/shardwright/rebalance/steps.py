@@ -133,12 +133,12 @@ def _bring(
         while left:
             for line in left[: context.fleet.config.runs.at_once]:
                 run, move = found(context.fleet, line)
-                if (state := end(line, run, move)) is not None:
+                if line.number not in asked and move.is_open:  # so it is the tenant's one open move
+                    ask(context, line)
+                    asked.add(line.number)
+                elif (state := end(line, run, move)) is not None:
                     _write(context, line, state, run, move)
                     left.remove(line)
-                elif line.number not in asked:
-                    ask(context, line)  # it is open, so it is the tenant's one open move
-                    asked.add(line.number)
                 else:
                     carriers.carry(run.id)
             context.report(Progress(phase, len(lines) - len(left), len(lines), "tenants"))
