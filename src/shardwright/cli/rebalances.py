@@ -118,6 +118,8 @@ def _what_now(found: RebalanceStatus) -> Iterator[str]:
         yield "shardwright worker, or: shardwright rebalance follow"
     elif phase == "moved" and run.state == "waiting":
         yield "shardwright rebalance finish, or: shardwright rebalance undo"
+    elif phase == "done" and found.rebalance.emptied and not found.amiss:
+        yield from (f"shardwright shards remove {name}" for name in found.rebalance.emptied)
     elif phase == "moving":
         yield "shardwright rebalance cancel   begins no further move"
 

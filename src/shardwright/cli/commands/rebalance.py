@@ -14,7 +14,7 @@ from shardwright.cli.commands.runs import tell_detached
 from shardwright.cli.completion import shard_names
 from shardwright.cli.rebalances import tell_proposal, tell_rebalance
 from shardwright.cli.screen import Screen
-from shardwright.cli.words import counted, event_line
+from shardwright.cli.words import event_line
 from shardwright.runs.stopping import LetGoRequest, stop_on_signals
 
 if TYPE_CHECKING:
@@ -118,15 +118,12 @@ def cancel(screen: Screen) -> int:
     return _carry(screen, fleet.cancel_rebalance)
 
 
-@command(group, "undo", changes=True, examples=("shardwright rebalance undo", "shardwright rebalance undo --yes"))
+@command(group, "undo", changes=True, examples=("shardwright rebalance undo",))
 def undo(screen: Screen) -> int:
     """Take every tenant back to where it was, the last one first, with everything that was written since."""
     fleet = screen.fleet()
-    found = fleet.rebalance_status()
     if screen.dry_run:
-        return _show(screen, found)
-    there = found.counts["moved"] + found.counts["failed"] + found.counts["begun"]
-    screen.confirm(f"undoing rebalance {found.run.id}: {counted(there, 'tenant')} taken back to where they were")
+        return _show(screen, fleet.rebalance_status())
     return _carry(screen, fleet.undo_rebalance)
 
 
