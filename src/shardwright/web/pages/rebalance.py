@@ -40,7 +40,7 @@ def rebalance(site: Site, request: Request) -> Response:
         plan = site.fleet.plan_rebalance(measure=False)
     except errors.RebalanceUnderWay as error:
         return RedirectResponse(f"/runs/{error.run}", 303)
-    except (errors.Refused, errors.UsageError, errors.ControlError) as error:
+    except errors.ShardwrightError as error:
         failure = error
     told = plan.as_dict() if plan else {}
     return site.render(
