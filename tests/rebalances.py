@@ -23,6 +23,7 @@ import psycopg
 from kit import Project, until
 from ledger import Key, Ledger, differences
 from moves import _COUNT, QUICK, ROWS, SCHEMA, TENANTS, Writer
+from pair import as_role
 from points import OWNERS, struck
 from shardwright.move import start as move_start
 from shardwright.rebalance.options import RebalanceOptions
@@ -52,7 +53,7 @@ class Estate(Stage):
         project = Project(path, control, dict(shards), limits={**usual, **limits}, extra=f"{TENANTS}\n{runs}\n{extra}")
         super().__init__(project)
         self.project.write()
-        self.direct = dict(shards)
+        self.control, self.direct = control, dict(shards)
         self.ledger = Ledger()
         self.tenant, self.others = "", dict.fromkeys(shards, self.ledger)  # as a Writer asks for them
         self.tenants: dict[str, str] = {}  # by name, as a test calls them
@@ -76,6 +77,19 @@ class Estate(Stage):
             for statement in _FILL:
                 connection.execute(statement, {"org": tenant, "rows": rows})
         return tenant
+
+    def belong_to(self, role: str) -> None:
+        """The tool works as that role from now on, which owns the databases and tables, and is no superuser."""
+        self.ask("control", f"CREATE ROLE {role} LOGIN")
+        self.ask("control", f"GRANT SET ON PARAMETER session_replication_role TO {role}")
+        for where in ("control", *self.direct):
+            for (statement,) in self.ask(where, _OWNED, role, role):
+                self.ask(where, statement)
+        self.ask("control", "DROP SCHEMA shardwright CASCADE")
+        self.project.control = as_role(self.project.control, role)
+        self.project.shards = {name: as_role(url, role) for name, url in self.direct.items()}
+        self.project.write()
+        self.project.fleet().sync_tenants()
 
     # --- traffic
 
@@ -105,7 +119,7 @@ class Estate(Stage):
 
     def ask(self, shard: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """What it gives on that shard (or "control"), committed."""
-        url = self.project.control if shard == "control" else self.direct[shard]
+        url = self.control if shard == "control" else self.direct[shard]
         with psycopg.connect(url, autocommit=True) as connection:
             cursor = connection.execute(statement, values or None)
             return cursor.fetchall() if cursor.description else []
@@ -220,6 +234,13 @@ _FILL = (
     "INSERT INTO seat SELECT %(org)s, -g, g FROM generate_series(1, 10) AS g",
     "INSERT INTO log SELECT %(org)s, gen_random_uuid(), g FROM generate_series(1, 10) AS g",
 )
+_OWNED = """
+SELECT format('ALTER DATABASE %%I OWNER TO %%I', current_database(), role) FROM (SELECT %s AS role) AS _
+UNION ALL
+SELECT format('ALTER TABLE public.%%I OWNER TO %%I', relname, role)
+FROM pg_class, (SELECT %s AS role) AS _
+WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
+"""
 MakeEstate = Callable[..., Estate]
 _seeds = itertools.count(1000)
 

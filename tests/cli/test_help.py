@@ -26,6 +26,8 @@ ACTING = {
 }
 CHANGING = {
     *("init", "dev up", "dev down", "dev reset", "shards add"),
+    *("shards drain", "shards undrain", "shards remove"),
+    *(f"rebalance {word}" for word in ("start", "cancel", "undo", "finish")),
     *("migrate", "rollback", "reset", "seed"),
     *("runs resume", "runs cancel", "runs pause", "runs approve"),
     *("tenants add", "tenants sync"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -206,6 +207,18 @@ def test_rebalances_and_changes_of_a_set_exclude_each_other(make_estate: MakeEst
     assert fleet.rebalance_status().rebalance.phase == "undone"  # nothing had begun
     assert {line.state for line in estate.lines(run)} == {"dropped"}
     assert fleet.start_rebalance(proposal) > run
+
+
+def test_a_role_that_owns_the_tables_and_is_no_superuser_is_enough(make_estate: MakeEstate) -> None:
+    """It measures, plans, moves and cleans with the rights that a move needs."""
+    estate = make_estate({"shard_0": (60, 50, 40)})
+    estate.belong_to(f"balancer_{os.getpid()}")
+    estate.write()
+    run = estate.start()
+    found = estate.carry(run)
+    assert (found.exit_code, found.counts["moved"]) == (0, 2), estate.story(run)
+    estate.project.fleet().finish_rebalance()
+    estate.require_all()
 
 
 def test_workers_carry_the_moves_where_there_are_any(make_estate: MakeEstate) -> None:
