@@ -30,7 +30,7 @@ CHANGING = {
     *(f"rebalance {word}" for word in ("start", "cancel", "undo", "finish")),
     *("migrate", "rollback", "reset", "seed"),
     *("runs resume", "runs cancel", "runs pause", "runs approve"),
-    *("tenants add", "tenants sync"),
+    *("tenants add", "tenants sync", "tenants load"),
     *("move start", "move undo", "move cancel", "move finish", "move throttle"),
     *(f"bluegreen {word}" for word in ("start", "switch", "undo", "cancel", "finish", "throttle")),
 }

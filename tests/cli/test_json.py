@@ -54,6 +54,7 @@ def test_the_commands_are_those_of_the_documentation() -> None:
         "bluegreen plan", "bluegreen start", "bluegreen switch", "bluegreen undo", "bluegreen cancel",
         "bluegreen finish", "bluegreen status", "bluegreen follow", "bluegreen throttle",
         "tenants", "tenants locate", "tenants add", "tenants sync", "tenants verify",
+        "tenants load",
     }  # fmt: skip
 
 

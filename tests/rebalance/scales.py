@@ -57,8 +57,9 @@ class Scales:
             f"INSERT INTO projects (org_id) VALUES ({tenant}), ({tenant})",
             f"INSERT INTO notes SELECT {tenant} * 1000000 + g, {tenant}, repeat('x', 50) "
             f"FROM generate_series(1, {notes}) AS g",
-            f"""INSERT INTO tasks (project, title) SELECT (SELECT min(id) + g % 2 FROM projects WHERE org_id = {tenant}),
-            'task' FROM generate_series(1, {tasks}) AS g""",
+            f"INSERT INTO tasks (project, title) SELECT CASE g % 2 WHEN 0 THEN first ELSE last END, 'task' "
+            f"FROM (SELECT min(id), max(id) FROM projects WHERE org_id = {tenant}) AS p (first, last), "
+            f"generate_series(1, {tasks}) AS g",
             f"INSERT INTO events SELECT {tenant}, g % 100, 'note' FROM generate_series(1, {events}) AS g",
         )
 

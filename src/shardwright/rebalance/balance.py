@@ -23,11 +23,13 @@ _OF: Final[Mapping[Measure, Callable[[TenantLoad], float]]] = {
 class Balance:
     """What each shard carries, in shares of its due: 1.0 is exactly that.
 
-    A shard that is to be empty has no due, and is not among them. `lacking` is how much of its due the emptiest of the
-    shards that were to be filled has not; 0 where none was to be.
+    A shard that is to be empty has no due, and is not among them. `avoidable` is the imbalance as a plan counts it: a
+    tenant that is by itself more than a full shard, tolerance included, counts as a full one. `lacking` is how much of
+    its due the emptiest of the shards that were to be filled has not; 0 where none was to be.
     """
 
     loads: Mapping[str, float]
+    avoidable: float
     lacking: float = 0.0
 
     @property
@@ -37,13 +39,14 @@ class Balance:
 
     @property
     def worst(self) -> float:
-        """What a plan makes small: the imbalance, or what a shard to be filled lacks."""
-        return max(self.imbalance, self.lacking)
+        """What a plan makes small: the avoidable imbalance, or what a shard to be filled lacks."""
+        return max(self.avoidable, self.lacking)
 
     def as_dict(self) -> dict[str, Any]:
         """The balance as `--json` prints it."""
         loads = {name: round(load, 4) for name, load in self.loads.items()}
-        return {"imbalance": round(self.imbalance, 4), "lacking": round(self.lacking, 4), "loads": loads}
+        figures = {"imbalance": self.imbalance, "avoidable": self.avoidable, "lacking": self.lacking}
+        return {**{name: round(figure, 4) for name, figure in figures.items()}, "loads": loads}
 
 
 def loads(world: World, rules: Rules) -> dict[str, float]:
@@ -75,25 +78,3 @@ def weight(shard: ShardState, rules: Rules) -> float:
 def sorted_shards(world: World) -> list[ShardState]:
     """The shards in an order that is always the same."""
     return sorted(world.shards, key=lambda each: each.name)
-
-
-def balance(
-    world: World,
-    rules: Rules,
-    places: Mapping[str, str],
-    *,
-    empty: Collection[str] = (),
-    filled: Collection[str] = (),
-) -> Balance:
-    """How evenly the shards would carry with each tenant on the shard that `places` names, else where it is."""
-    carried = dict.fromkeys(dues(world, rules, empty), 0.0)
-    of = loads(world, rules)
-    for each in sorted(world.tenants, key=lambda each: each.tenant):
-        shard = places.get(each.tenant, each.shard)
-        if shard in carried:
-            carried[shard] += of[each.tenant]
-    shares = {name: carried[name] / due for name, due in dues(world, rules, empty).items()}
-    if not any(of.values()):
-        shares = dict.fromkeys(shares, 1.0)  # nothing is carried, so nobody has too much
-    lacking = max((1.0 - shares[name] for name in filled if name in shares), default=0.0)
-    return Balance(shares, max(0.0, lacking))

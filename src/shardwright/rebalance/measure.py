@@ -25,11 +25,11 @@ from shardwright.pg.connect import connect
 from shardwright.pg.faults import Fault, explain
 from shardwright.pg.queries import load
 from shardwright.pg.spelling import WHOLE_TABLES
-from shardwright.pg.tables import TableName, read_tables
+from shardwright.pg.tables import ForeignKey, TableName, read_tables
 from shardwright.shard import Shard
-from shardwright.transfer.graph import PlacedTable, TableGraph, with_partitions
+from shardwright.transfer.graph import PlacedTable, TableGraph, carried_key, with_partitions
 from shardwright.transfer.place import table_graph
-from shardwright.transfer.rows import owner
+from shardwright.transfer.rows import joined, owner
 
 T = TypeVar("T")
 EXACT: Final = 32_768  # blocks, 256 MB: up to here every row of a table is counted, beyond so many blocks are read
@@ -326,7 +326,9 @@ class _Reader:
             found = dict(self._patiently(
                 lambda: self._connection.execute(_queries["custom"].format(query=text)).fetchall()
             ))  # fmt: skip
-        except (psycopg.ProgrammingError, psycopg.DataError, psycopg.errors.QueryCanceled) as error:
+        except psycopg.Error as error:
+            if self._connection.broken:
+                raise
             raise Unreadable(Fault(f"rebalance.load_query: {explain(error).reason}", cure, error.sqlstate)) from error
         for tenant, value in found.items():
             if not (math.isfinite(value) and value >= 0):
@@ -353,17 +355,43 @@ class _Reader:
 def _parts_query(
     graph: TableGraph, placed: PlacedTable, storage: _Storage, is_new: sql.Composable, share: float
 ) -> sql.Composed:
-    columns = _columns_that_tell(placed)
+    joins, row, last = _towards_tenants(graph, placed)
+    columns = _columns_that_tell(last)
     varying = [sql.SQL("coalesce(pg_column_size(r.{}), 0)").format(sql.Identifier(name)) for name in storage.varying]
     return _queries["parts"].format(
-        owner=owner(graph, placed.table.name, row="r"),
-        columns=_listed(sql.Identifier("r", name) for name in columns),
+        owner=owner(graph, last.table.name, row="r"),
+        columns=_listed(sql.Identifier(row, name) for name in columns),
         table=storage.name.identifier,
         varying=sql.SQL(" + ").join(varying) if varying else sql.SQL("0"),
         is_new=is_new,
         sample=_queries["sample"].format(percent=sql.Literal(share * 100)) if share < 1 else sql.SQL(""),
+        joins=sql.SQL(" ").join(joins),
         **{word: sql.Identifier(_free(word, columns)) for word in ("rows", "width", "new")},
     )
+
+
+def _towards_tenants(graph: TableGraph, placed: PlacedTable) -> tuple[list[sql.Composed], str, PlacedTable]:
+    """As far as there is one way from row to row: the joins, and where they end. A join of whole tables is fifty times
+    as fast as a look for each row."""
+    joins: list[sql.Composed] = []
+    row = "r"
+    while (step := _only_step(graph, placed)) is not None:
+        placed, parent = graph[step.table], f"above_{len(joins)}"
+        joins.append(_queries["join"].format(
+            table=placed.table.source, parent=sql.Identifier(parent), condition=joined(step, parent, row)
+        ))  # fmt: skip
+        row = parent
+    return joins, row, placed
+
+
+def _only_step(graph: TableGraph, placed: PlacedTable) -> ForeignKey | None:
+    """The one reference that leads on from each row to one other; None where a row itself tells, or may choose."""
+    way = placed.way
+    if way.key is not None or way.climbs or len(way.steps) != 1:
+        return None
+    (step,) = way.steps
+    is_one = all(operator.endswith(".=)") for operator in step.operators)  # unlike a period's, that overlaps
+    return step if is_one and carried_key(step, graph[step.table].way) is None else None
 
 
 def _columns_that_tell(placed: PlacedTable) -> list[str]:

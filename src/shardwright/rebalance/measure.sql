@@ -35,10 +35,14 @@ JOIN pg_class AS class ON class.relnamespace = space.oid AND class.relname = ask
 SELECT ({owner}) COLLATE "C", sum(r.{rows})::bigint, sum(r.{width})::bigint, sum(r.{new})::bigint
 FROM (
     SELECT {columns}, count(*) AS {rows}, sum({varying}) AS {width}, count(*) FILTER (WHERE {is_new}) AS {new}
-    FROM ONLY {table} AS r {sample}
+    FROM ONLY {table} AS r {sample} {joins}
     GROUP BY {columns}
 ) AS r
 GROUP BY 1
+
+-- name: join
+-- Left: a row that refers to nothing counts too.
+LEFT JOIN {table} AS {parent} ON {condition}
 
 -- name: is_new
 -- Not a plain comparison of ages: a row that was frozen two thousand million transactions ago seems to come from the

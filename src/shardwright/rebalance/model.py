@@ -25,12 +25,12 @@ Choice = tuple[str, str]  # a unit's name and its target, or STAY
 
 @dataclass(frozen=True, slots=True)
 class Tightening:
-    """What a second try keeps to besides: `cuts` are sets of choices of which not all may be made; `reserve` is load
-    that each shard leaves unfilled for what sand does not fit into exactly; `margin` is a share of budget and disk.
+    """What a second try keeps to besides: `cuts` are sets of choices of which not all may be made; `staying` are units
+    of sand that found no place; `margin` is a share of budget and disk, left since floats are inexact.
     """
 
     cuts: tuple[frozenset[Choice], ...] = ()
-    reserve: float = 0.0
+    staying: frozenset[str] = frozenset()
     margin: float = 0.0
     frees: bool = False
 
@@ -100,26 +100,25 @@ def is_open(unit: Unit) -> bool:
     return bool(unit.targets) and not unit.frozen
 
 
-def model_of(problem: Problem, tight: Tightening, most: float | None = None) -> Model:
-    """The program of `problem`. With `most`, for plans that are to be no less even than that (as `reserve` needs)."""
-    made = _Builder(Model(problem, tight), most)
+def model_of(problem: Problem, tight: Tightening) -> Model:
+    """The program of `problem`."""
+    made = _Builder(Model(problem, tight))
     made.build()
     return made.model
 
 
 class _Builder:
-    def __init__(self, model: Model, most: float | None) -> None:
+    def __init__(self, model: Model) -> None:
         self.model, self.problem, self.program = model, model.problem, model.program
         problem = self.problem
         self.scale = len(problem.due) or 1
-        self.closed = self._closed(most)
+        self.level = problem.level()
         self.load_rows: dict[str, int] = {}
         self.floor_rows: dict[str, int] = {}
         open_units = [unit for unit in problem.units if is_open(unit)]
         self.sizes = max([1, *(each.bytes for unit in open_units for each in unit.members)])
         self.large, self.sand = _divided(problem, open_units)
-        kept = max((_size(unit) for unit in self.sand), default=0) if model.tight.reserve else 0
-        self.room = {host: max(0, room - kept) for host, room in problem.room.items()}
+        self.room = {host: max(0, room) for host, room in problem.room.items()}
         self.room_rows: dict[str, int] = {}
         self.budget_row: int | None = None
 
@@ -137,20 +136,10 @@ class _Builder:
             if None not in columns:
                 self._at_most([column for column in columns if column is not None], len(columns) - 1)
 
-    def _closed(self, most: float | None) -> frozenset[str]:
-        """Shards so full that with the reserve nothing may flow there."""
-        reserve, problem = self.model.tight.reserve, self.problem
-        if not reserve or most is None:
-            return frozenset()
-        return frozenset(
-            name for name, due in problem.due.items() if problem.carried[name] + reserve > due * (1 + most)
-        )
-
     def _rows(self) -> None:
         problem, margin = self.problem, 1 - self.model.tight.margin
-        for name, due in problem.due.items():
-            reserve = 0.0 if name in self.closed else self.model.tight.reserve
-            self.load_rows[name] = self.program.row(upper=1 - (problem.carried[name] + reserve) / due)
+        for name in problem.due:
+            self.load_rows[name] = self.program.row(upper=1 - self.level[name])
         for name in sorted(problem.filled & problem.due.keys()):
             self.floor_rows[name] = self.program.row(lower=1 - problem.carried[name] / problem.due[name])
         for host, room in self.room.items():
@@ -195,6 +184,9 @@ class _Builder:
             self._shift(entries, target, load)
             self._shift(entries, each.shard, -load)
             self._free(entries, each.shard, each.bytes)
+        for shard, sign in ((target, -1), (unit.home, 1)):
+            if shard in self.load_rows:
+                entries[self.load_rows[shard]] += sign * unit.excess
         return entries
 
     def _spend(self, entries: dict[int, float], size: int) -> None:
@@ -258,7 +250,7 @@ class _Builder:
         loads, sizes = self.program.row(0, 0), self.program.row(0, 0)
         for unit in units:
             self._grain(unit, loads, sizes)
-        for shard in sorted(kin - self.closed):
+        for shard in sorted(kin):
             entries = defaultdict(float, {loads: -1.0})
             self._shift(entries, shard, 1 / self.scale)
             self.program.column(entries, upper=inf)
@@ -277,7 +269,8 @@ class _Builder:
         entries[sizes] += size / self.sizes
         if unit.must:
             entries[self.model.penalty_row] -= len(unit.members)
-        column = self.program.column(entries, whole=True)
+        may_go = unit.name not in self.model.tight.staying
+        column = self.program.column(entries, upper=float(may_go), whole=True)
         self.model.leaving[unit.name] = column
         self.model.moving[column] = self.problem.cost(unit.members)
         if unit.must:

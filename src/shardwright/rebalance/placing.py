@@ -18,6 +18,7 @@ class Placing:
         self.problem, self.frees = problem, frees
         self.targets: dict[str, str] = {}
         self.carried = dict(problem.carried)
+        self.level = problem.level()
         self.room = dict(problem.room)
         self.budget: float = inf if problem.rules.most_bytes is None else problem.rules.most_bytes
 
@@ -33,14 +34,22 @@ class Placing:
         return target
 
     def _book(self, unit: Unit, target: str, sign: int) -> None:
+        if unit.home in self.level:
+            self.level[unit.home] += sign * unit.excess
+        if target in self.level:
+            self.level[target] -= sign * unit.excess
         for each in unit.leaving_for(target):
-            load = self.problem.load[each.tenant]
-            self.carried[each.shard] -= sign * load
-            self.carried[target] += sign * load
+            self._carry(each.shard, -sign * self.problem.load[each.tenant])
+            self._carry(target, sign * self.problem.load[each.tenant])
             self.budget -= sign * each.bytes
             self._fill(target, sign * each.bytes)
             if self.frees:
                 self._fill(each.shard, -sign * each.bytes)
+
+    def _carry(self, shard: str, load: float) -> None:
+        self.carried[shard] += load
+        if shard in self.problem.due:
+            self.level[shard] += load / self.problem.due[shard]
 
     def _fill(self, shard: str, size: int) -> None:
         host = self.problem.host(shard)
@@ -55,11 +64,19 @@ class Placing:
 
     @property
     def worst(self) -> float:
-        """The imbalance there will be, or what a shard to be filled will lack, if that is more."""
+        """The imbalance that is left and could be less, or what a shard to be filled will lack, if that is more."""
+        return max(self.avoidable, self.lacking)
+
+    @property
+    def avoidable(self) -> float:
+        """How much the most loaded shard has above its due, what is in excess left out."""
+        return max((self.level[name] - 1 for name in self.problem.due), default=0.0)
+
+    @property
+    def lacking(self) -> float:
+        """How much of its due the emptiest shard that is to be filled has not."""
         due = self.problem.due
-        above = max((self.carried[name] / due[name] - 1 for name in due), default=0.0)
-        below = max((1 - self.carried[name] / due[name] for name in self.problem.filled & due.keys()), default=0.0)
-        return max(above, below)
+        return max((1 - self.carried[name] / due[name] for name in self.problem.filled & due.keys()), default=0.0)
 
     @property
     def is_within(self) -> bool:
@@ -84,15 +101,12 @@ class Placing:
     def _emptiest(self, unit: Unit, most: float) -> str | None:
         size = sum(each.bytes for each in unit.members)
         fitting = [
-            (self._level(target) + unit.load / self.problem.due.get(target, 1.0), target)
+            (self.level.get(target, 0.0) + unit.load / self.problem.due.get(target, 1.0), target)
             for target in unit.targets
             if size <= self.room.get(self.problem.host(target), size)
         ]
         level, target = min(fitting, default=(inf, STAY))
         return target if level <= 1 + most + _DUST and size <= self.budget else None
-
-    def _level(self, shard: str) -> float:
-        return self.carried[shard] / self.problem.due.get(shard, 1.0)
 
     def prune(self, most: float) -> None:
         """Takes out each move without which the shards are still no less even than `most`, the dearest first."""
@@ -107,7 +121,7 @@ class Placing:
 
     def _could_stay(self, unit: Unit, most: float) -> bool:
         home, target, due = unit.home or "", self.targets[unit.name], self.problem.due
-        if home in due and (self.carried[home] + unit.load) / due[home] > 1 + most + _DUST:
+        if home in due and self.level[home] + unit.load / due[home] - unit.excess > 1 + most + _DUST:
             return False
         if self.frees:
             return False

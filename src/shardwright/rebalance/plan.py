@@ -8,9 +8,10 @@ from typing import Final
 
 from shardwright import errors
 from shardwright.rebalance import check, explain
-from shardwright.rebalance.balance import balance
+from shardwright.rebalance.balance import Balance
 from shardwright.rebalance.model import Tightening
 from shardwright.rebalance.order import Order, order
+from shardwright.rebalance.placing import Placing
 from shardwright.rebalance.problem import Problem, Unit, pose
 from shardwright.rebalance.proposal import Bound, PlannedMove, RebalancePlan, RefusedTenant
 from shardwright.rebalance.rules import Rules
@@ -36,7 +37,7 @@ def plan(world: World, rules: Rules, *, empty: Collection[str] = (), only_to: Co
     faults = check.broken(world, rules, moves, empty=empty, only_to=only_to)
     if faults:
         raise errors.NoSoundPlan(reason=faults[0])
-    return _proposal(world, problem, solution, moves)
+    return _proposal(problem, solution, moves)
 
 
 def _require_known(world: World, names: Collection[str]) -> None:
@@ -89,9 +90,13 @@ def _move(
     )
 
 
-def _proposal(world: World, problem: Problem, solution: Solution, moves: tuple[PlannedMove, ...]) -> RebalancePlan:
+def _proposal(problem: Problem, solution: Solution, moves: tuple[PlannedMove, ...]) -> RebalancePlan:
     rules = problem.rules
-    places = {move.tenant: move.target for move in moves}
+    units = {unit.name: unit for unit in problem.units}
+    placing = Placing(problem)
+    before = _balance(placing)
+    for name, target in solution.targets.items():
+        placing.move(units[name], target)
     size = sum(move.bytes for move in moves)
     longest: dict[int, float] = {}
     for move in moves:
@@ -99,12 +104,21 @@ def _proposal(world: World, problem: Problem, solution: Solution, moves: tuple[P
         longest[move.round] = max(longest.get(move.round, 0.0), seconds)
     return RebalancePlan(
         moves=moves,
-        before=balance(world, rules, {}, empty=problem.empty, filled=problem.filled),
-        after=balance(world, rules, places, empty=problem.empty, filled=problem.filled),
+        before=before,
+        after=_balance(placing),
         bound=solution.bound,
         bytes=size,
         cost=size + len(moves) * rules.gap_bytes,
         seconds=sum(longest.values()),
         gap_ms=len(moves) * rules.gap_ms,
         refused=tuple(explain.refused(problem, solution.targets)),
+    )
+
+
+def _balance(placing: Placing) -> Balance:
+    due, carried = placing.problem.due, placing.carried
+    return Balance(
+        loads={name: carried[name] / share for name, share in due.items()},
+        avoidable=max(0.0, placing.avoidable),
+        lacking=max(0.0, placing.lacking),
     )

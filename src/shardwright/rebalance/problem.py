@@ -17,7 +17,8 @@ class Unit:
 
     `home` is the shard all of them are on, None where they are on several; `kin` are the shards they fit on, home
     among them where it takes tenants. `frozen` says why it can't go anywhere,
-    `must` why it ought not to stay; both are empty most often.
+    `must` why it ought not to stay; both are empty most often. `excess` is how much more than a full shard it is on the
+    shard that is best for it, in shares of that one's due: no plan can help that, so it does not count.
     """
 
     members: tuple[TenantLoad, ...]
@@ -27,6 +28,7 @@ class Unit:
     load: float
     frozen: str = ""
     must: str = ""
+    excess: float = 0.0
 
     @property
     def name(self) -> str:
@@ -62,6 +64,14 @@ class Problem:
         """The server of that shard."""
         return self.shards[shard].host
 
+    def level(self) -> dict[str, float]:
+        """What each shard carries, in shares of its due, without what is in excess."""
+        found = {name: self.carried[name] / due for name, due in self.due.items()}
+        for unit in self.units:
+            if unit.home in found:
+                found[unit.home] -= unit.excess
+        return found
+
     @property
     def crowded(self) -> Iterator[tuple[frozenset[str], str]]:
         """Groups that are to be apart, with each shard on which more than one of them is."""
@@ -82,6 +92,7 @@ def pose(world: World, rules: Rules, *, empty: Collection[str] = (), only_to: Co
         carried[each.shard] += load[each.tenant]
     groups = _joined(group for group in rules.together)
     room = _room(world, rules)
+    due = dues(world, rules, empty) if any(load.values()) else {}
     units = [
         _with_room(
             _unit([at[tenant] for tenant in sorted(group)], rules, shards, takers, empty, load), rules, shards, room
@@ -90,11 +101,11 @@ def pose(world: World, rules: Rules, *, empty: Collection[str] = (), only_to: Co
     ]
     return Problem(
         rules=rules,
-        units=tuple(sorted(units, key=lambda each: each.name)),
+        units=tuple(_measured(each, due, rules) for each in sorted(units, key=lambda each: each.name)),
         shards=shards,
         load=load,
         carried=carried,
-        due=dues(world, rules, empty) if any(load.values()) else {},
+        due=due,
         room=room,
         empty=frozenset(empty),
         filled=frozenset(only_to) - frozenset(empty),
@@ -156,6 +167,13 @@ def _with_room(unit: Unit, rules: Rules, shards: Mapping[str, ShardState], room:
         return is_within and (rules.frees_after is not None or size <= max(0, room.get(host, size)))
 
     return replace(unit, targets=tuple(filter(has_room, unit.targets)))
+
+
+def _measured(unit: Unit, due: Mapping[str, float], rules: Rules) -> Unit:
+    """With its excess."""
+    places = [name for name in {*unit.targets, *([unit.home] if unit.home else ())} if name in due]
+    fullest = min((unit.load / due[name] for name in places), default=0.0)
+    return replace(unit, excess=max(0.0, fullest - 1 - rules.tolerance))
 
 
 def fits(tenant: TenantLoad, shard: ShardState) -> bool:

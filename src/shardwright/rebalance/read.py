@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import psycopg
@@ -32,10 +33,11 @@ _PLANNED = "a rebalance can't be planned"
 
 @dataclass(frozen=True, slots=True)
 class HeavyTenant:
-    """One tenant as last measured, and its share of the whole fleet's load."""
+    """One tenant as last measured, and its share of the whole fleet's load; `writes`: None where they are not known."""
 
     load: TenantLoad
     share: float
+    writes: float | None
 
     @property
     def tenant(self) -> str:
@@ -51,7 +53,7 @@ class HeavyTenant:
             "load": round(self.share, 6),
             "rows": load.rows,
             "bytes": load.bytes,
-            "writes": round(load.writes, 3),
+            "writes": None if self.writes is None else round(self.writes, 3),
             "custom": load.custom,
             "labels": dict(load.labels),
             "measured_at": load.measured_at.isoformat() if load.measured_at else None,
@@ -64,12 +66,13 @@ class FleetLoad:
     """What the last measurements say of the tenants in `world`, of the whole fleet or of one shard.
 
     `shares` has the share of the fleet's load that each has, as [rebalance] says what load is; `shards` what was
-    measured of each, `unmeasured` those that never were.
+    measured of each, `unmeasured` those that never were; `uncounted` tenants of whose writes nothing is known.
     """
 
     world: World
     shares: Mapping[str, float] = field(default_factory=dict)
     shards: Mapping[str, MeasuredShard] = field(default_factory=dict)
+    uncounted: frozenset[str] = frozenset()
 
     @property
     def at(self) -> datetime:
@@ -84,11 +87,18 @@ class FleetLoad:
     def heaviest(self, top: int) -> list[HeavyTenant]:
         """The first `top` tenants by load; of equals by id."""
         ranked = sorted(self.world.tenants, key=lambda each: (-self.shares[each.tenant], each.tenant))
-        return [HeavyTenant(each, self.shares[each.tenant]) for each in ranked[:top]]
+        return [
+            HeavyTenant(each, self.shares[each.tenant], None if each.tenant in self.uncounted else each.writes)
+            for each in ranked[:top]
+        ]
 
-    def share_of(self, shard: str) -> float:
-        """The share of the fleet's load that a shard carries."""
-        return sum(self.shares[each.tenant] for each in self.world.tenants if each.shard == shard)
+    @cached_property
+    def carried(self) -> Mapping[str, float]:
+        """The share of the fleet's load that each shard carries."""
+        carried = {shard.name: 0.0 for shard in self.world.shards}
+        for each in self.world.tenants:
+            carried[each.shard] += self.shares[each.tenant]
+        return carried
 
     def as_dict(self, *, top: int) -> dict[str, Any]:
         """The loads as `--json` prints them."""
@@ -96,7 +106,7 @@ class FleetLoad:
             "at": self.at.isoformat(),
             "tenants": [each.as_dict() for each in self.heaviest(top)],
             "shards": [
-                {**shard.as_dict(), "load": round(self.share_of(name), 6)} for name, shard in self.shards.items()
+                {**shard.as_dict(), "load": round(self.carried[name], 6)} for name, shard in self.shards.items()
             ],
             "unmeasured": self.unmeasured,
             "notes": list(self.world.notes),
@@ -114,9 +124,9 @@ def read_loads(fleet: FleetConfig, *, shard: str | None = None) -> FleetLoad:
     with read_control(fleet.control, application_name=NAME) as control:
         if control is None:
             return FleetLoad(nothing_known(fleet))
-        measured = Loads(control, fleet.shard_set).shards()
-        placed = {each.name for each in shards_with_tenants(control, fleet)}
-        world = _world(control, fleet, measured, [each for each in fleet.every if each.name in placed])
+        store = Loads(control, fleet.shard_set)
+        measured, lines = store.shards(), store.tenants()
+        world = _world(control, fleet, measured, lines, shards_with_tenants(control, fleet))
     shares = loads(world, Rules.of(fleet.config))
     if shard is not None:
         world = replace(
@@ -125,7 +135,13 @@ def read_loads(fleet: FleetConfig, *, shard: str | None = None) -> FleetLoad:
             shards=tuple(each for each in world.shards if each.name == shard),
         )
     names = {each.name for each in world.shards}
-    return FleetLoad(world, shares, {name: each for name, each in measured.items() if name in names})
+    counted = {tenant for tenant, each in lines.items() if each.writes is not None}
+    return FleetLoad(
+        world,
+        shares,
+        {name: each for name, each in measured.items() if name in names},
+        frozenset(each.tenant for each in world.tenants if each.tenant not in counted),
+    )
 
 
 def nothing_known(fleet: FleetConfig) -> World:
@@ -145,8 +161,9 @@ def read_world(fleet: FleetConfig) -> World:
             return nothing_known(fleet)
         changes.require_none_open(control, fleet.shard_set, _PLANNED)
         changes.require_written_down(control, fleet)
-        measured = Loads(control, fleet.shard_set).shards()
-        world = _world(control, fleet, measured, fleet.shards)
+        store = Loads(control, fleet.shard_set)
+        measured = store.shards()
+        world = _world(control, fleet, measured, store.tenants(), fleet.shards)
         coming = _coming(world, Moves(control, fleet.shard_set).open())
     sizes = ask_each(
         fleet.shards, database_bytes, connections_per_host=fleet.config.limits.connections_per_host
@@ -162,11 +179,11 @@ def _world(
     control: psycopg.Connection[object],
     fleet: FleetConfig,
     measured: Mapping[str, MeasuredShard],
+    lines: Mapping[str, Measured],
     shards: Sequence[Shard],
 ) -> World:
     placed = placement.page(control, fleet.shard_set, limit=EVERYBODY)
     moving = {move.tenant for move in Moves(control, fleet.shard_set).open()}
-    lines = Loads(control, fleet.shard_set).tenants()
     names = {shard.name for shard in shards}
     at_home = [each for each in placed if each.shard in names]
     labels = _labels(fleet, shards)

@@ -53,27 +53,29 @@ def load(
 def _lines(found: FleetLoad, top: int) -> Iterator[Line]:
     heaviest = found.heaviest(top)
     width = max((len(identifier(each.tenant)) for each in heaviest), default=0)
+    of_shard = max((len(each.load.shard) for each in heaviest), default=0)
     for each in heaviest:
-        yield _tenant(each, width, found.at), None
-    if len(found.world.tenants) > len(heaviest):
-        yield f"and {counted(len(found.world.tenants) - len(heaviest), 'tenant')} more; all of them: --top N", "dim"
+        yield _tenant(each, width, of_shard, found.at), None
+    if rest := len(found.world.tenants) - len(heaviest):
+        yield f"and {counted(rest, 'tenant')} that {'weigh' if rest > 1 else 'weighs'} less; --top N shows more", "dim"
     for name, shard in found.shards.items():
         carried = f"{counted(shard.tenants, 'tenant')}, {_figures(shard.rows, shard.bytes, shard.writes)}"
-        yield f"{name}: {found.share_of(name):.1%} of the load, {carried}, {_age(shard.measured_at, found.at)}", None
+        yield f"{name}: {found.carried[name]:.1%} of the load, {carried}, {_age(shard.measured_at, found.at)}", None
     for name in found.unmeasured:
         yield f"! {name} was never measured; try: shardwright tenants load --measure", "yellow"
     for note in found.world.notes:
         yield f"! {note}", "yellow"
 
 
-def _tenant(each: HeavyTenant, width: int, now: datetime) -> str:
-    figures = _figures(each.load.rows, each.load.bytes, each.load.writes)
-    name = f"{identifier(each.tenant):<{width}}"
-    return f"{name}  {each.load.shard}  {each.share:6.2%}  {figures}, {_age(each.load.measured_at, now)}"
+def _tenant(each: HeavyTenant, width: int, of_shard: int, now: datetime) -> str:
+    names = f"{identifier(each.tenant):<{width}}  {each.load.shard:<{of_shard}}"
+    figures = _figures(each.load.rows, each.load.bytes, each.writes)
+    return f"{names}  {each.share:6.2%}  {figures}, {_age(each.load.measured_at, now)}"
 
 
-def _figures(rows: int, taken: int, writes: float) -> str:
-    return f"{counted(rows, 'row')}, {size(taken)}, {writes:.1f} rows/s written"
+def _figures(rows: int, taken: int, writes: float | None) -> str:
+    written = "writes not known yet" if writes is None else f"{writes:.1f} rows/s written"
+    return f"{counted(rows, 'row')}, {size(taken)}, {written}"
 
 
 def _age(at: datetime | None, now: datetime) -> str:
