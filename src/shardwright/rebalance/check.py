@@ -148,6 +148,12 @@ class _Watch:
             end = {moved[tenant].target if tenant in moved else self.tenants[tenant].shard for tenant in group}
             if len(end) > 1:
                 yield f"{', '.join(sorted(group))} are not together in the end"
+            for tenant in sorted(group - moved.keys()):
+                if self.tenants[tenant].is_moving:
+                    yield f"{tenant} is moving, and others join it where it is no longer, perhaps"
+                labels = self.shards[min(end)].labels
+                if any(labels.get(label) != value for label, value in self.tenants[tenant].labels.items()):
+                    yield f"{tenant} is joined on {min(end)}, where it can't be"
             rounds = {move.round for move in moved.values()}
             if len(begun) == 1 and rounds != set(range(min(rounds), max(rounds) + 1)):
                 yield f"{', '.join(sorted(group))} are parted for longer than their moves take"

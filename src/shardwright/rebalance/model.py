@@ -18,7 +18,7 @@ from typing import Final
 from shardwright.rebalance.problem import Problem, Unit
 from shardwright.rebalance.program import Answer, Program
 
-_OPTIONS_AT_MOST: Final = 1500  # columns of units with one for each shard: the largest units get them
+_OPTIONS_AT_MOST: Final = 600  # columns of units with one for each shard: the largest units get them
 STAY: Final = ""
 Choice = tuple[str, str]  # a unit's name and its target, or STAY
 

@@ -101,7 +101,7 @@ class Placing:
     def _emptiest(self, unit: Unit, most: float) -> str | None:
         size = sum(each.bytes for each in unit.members)
         fitting = [
-            (self.level.get(target, 0.0) + unit.load / self.problem.due.get(target, 1.0), target)
+            (self.level.get(target, 0.0) + self.problem.weight(unit, target), target)
             for target in unit.targets
             if size <= self.room.get(self.problem.host(target), size)
         ]
@@ -121,7 +121,7 @@ class Placing:
 
     def _could_stay(self, unit: Unit, most: float) -> bool:
         home, target, due = unit.home or "", self.targets[unit.name], self.problem.due
-        if home in due and self.level[home] + unit.load / due[home] - unit.excess > 1 + most + _DUST:
+        if home in due and self.level[home] + self.problem.weight(unit, home) > 1 + most + _DUST:
             return False
         if self.frees:
             return False

@@ -64,6 +64,10 @@ class Problem:
         """The server of that shard."""
         return self.shards[shard].host
 
+    def weight(self, unit: Unit, shard: str) -> float:
+        """How much it adds to what `shard` carries, in shares of that one's due, without what is in excess."""
+        return unit.load / self.due[shard] - unit.excess if shard in self.due else 0.0
+
     def level(self) -> dict[str, float]:
         """What each shard carries, in shares of its due, without what is in excess."""
         found = {name: self.carried[name] / due for name, due in self.due.items()}
@@ -109,7 +113,7 @@ def pose(world: World, rules: Rules, *, empty: Collection[str] = (), only_to: Co
         room=room,
         empty=frozenset(empty),
         filled=frozenset(only_to) - frozenset(empty),
-        apart=tuple(group for names in rules.apart if len(group := frozenset(names) & at.keys()) > 1),
+        apart=tuple(group for names in rules.apart if len(group := frozenset(names).intersection(at)) > 1),
         at=at,
     )
 
@@ -118,7 +122,8 @@ def _whole(groups: Sequence[set[str]], at: Mapping[str, TenantLoad]) -> Iterator
     """Each tenant in exactly one group, those without one alone."""
     grouped = [known for group in groups if (known := group & at.keys())]
     yield from grouped
-    yield from ({tenant} for tenant in at.keys() - set[str]().union(*grouped))
+    in_one = set[str]().union(*grouped)
+    yield from ({tenant} for tenant in at if tenant not in in_one)
 
 
 def _joined(groups: Iterator[Sequence[str]]) -> list[set[str]]:
@@ -141,7 +146,8 @@ def _unit(
 ) -> Unit:
     places = {each.shard for each in members}
     home = members[0].shard if len(places) == 1 else None
-    fitting = [name for name in takers if all(fits(each, shards[name]) for each in members)]
+    labels = {label for each in members for label in each.labels.items()}
+    fitting = [name for name in takers if labels <= shards[name].labels.items()] if labels else list(takers)
     pins = {each.shard for each in members if each.tenant in rules.pinned}
     if pins:
         fitting = [name for name in fitting if pins == {name}]
@@ -160,6 +166,9 @@ def _unit(
 def _with_room(unit: Unit, rules: Rules, shards: Mapping[str, ShardState], room: Mapping[str, int]) -> Unit:
     """Without the targets that it is too large for, were it the only one to move."""
 
+    if rules.most_bytes is None and not room:
+        return unit
+
     def has_room(target: str) -> bool:
         size = sum(each.bytes for each in unit.leaving_for(target))
         is_within = rules.most_bytes is None or size <= rules.most_bytes
@@ -171,14 +180,9 @@ def _with_room(unit: Unit, rules: Rules, shards: Mapping[str, ShardState], room:
 
 def _measured(unit: Unit, due: Mapping[str, float], rules: Rules) -> Unit:
     """With its excess."""
-    places = [name for name in {*unit.targets, *([unit.home] if unit.home else ())} if name in due]
-    fullest = min((unit.load / due[name] for name in places), default=0.0)
-    return replace(unit, excess=max(0.0, fullest - 1 - rules.tolerance))
-
-
-def fits(tenant: TenantLoad, shard: ShardState) -> bool:
-    """Whether its labels let it live there."""
-    return not unlike(tenant, shard)
+    largest = max((due.get(name, 0.0) for name in (*unit.targets, unit.home or "")), default=0.0)
+    excess = unit.load / largest - 1 - rules.tolerance if largest else 0.0
+    return replace(unit, excess=excess) if excess > 0 else unit
 
 
 def unlike(tenant: TenantLoad, shard: ShardState) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from shardwright import errors
 
-_NODES = 2000  # limits are counts and never seconds: the same plan on a slow machine and on a fast one
+_NODES = 100_000  # by columns; limits are counts and never seconds: the same plan on a slow machine and on a fast one
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Program:
 
         `start` are values that are known to do.
         """
-        options = {"mip_rel_gap": gap, "mip_abs_gap": gap * 1e-3, "mip_max_nodes": _NODES}
+        options = {"mip_rel_gap": gap, "mip_abs_gap": gap * 1e-3, "mip_max_nodes": max(20, _NODES // len(self.costs))}
         return self._solve(options, is_mixed=any(self.whole), start=start)
 
     def _solve(self, options: Mapping[str, Any], *, is_mixed: bool, start: Sequence[float] | None) -> Answer:

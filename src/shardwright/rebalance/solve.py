@@ -15,10 +15,10 @@ from shardwright.rebalance.proposal import Bound
 from shardwright.rebalance.shedding import Shedding
 
 _FINE: Final = 1e-9
-_COARSE: Final = 5e-3  # of the cost: closing the rest would take longer than copying it
+_COARSE: Final = 1e-2  # of the cost: closing the rest would take longer than copying it
 _SMALL: Final = 400  # columns up to which a program is solved to its end
 _MARGINS: Final = 0.0, 1e-7, 1e-5, 1e-5, 1e-5
-_LARGE: Final = 3000  # columns from which on the best shard by shard is taken
+_LARGE: Final = 1200  # columns from which on the best shard by shard is taken
 _NEAR: Final = 1e-7
 _METHOD: Final = "linear relaxation, raised by branch and bound (HiGHS)"
 
