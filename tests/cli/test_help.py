@@ -22,7 +22,9 @@ def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
 
 EVERYTHING = dict(walk(typer.main.get_command(app)))
 ACTING = {
-    words: each for words, each in EVERYTHING.items() if words and words not in {("dev",), ("move",), ("bluegreen",)}
+    words: each
+    for words, each in EVERYTHING.items()
+    if words and words not in {("dev",), ("move",), ("bluegreen",), ("rebalance",)}
 }
 CHANGING = {
     *("init", "dev up", "dev down", "dev reset", "shards add"),

@@ -140,7 +140,9 @@ def test_a_tenant_that_the_preflight_refuses_is_named_and_the_others_go(make_est
     assert found.counts["moved"]
     assert [line.number for line in found.lines if line.tenant == first.tenant] == [first.number]
     estate.ask(first.target, "DELETE FROM org WHERE id = %s", first.tenant)
-    estate.project.fleet().finish_rebalance()
+    found = estate.project.fleet().finish_rebalance()
+    assert (found.rebalance.phase, found.exit_code) == ("done", 1), estate.story(run)
+    assert found.counts["kept"] == len(found.moves) - 1, estate.story(run)
     estate.require_all()
 
 

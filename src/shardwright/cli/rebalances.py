@@ -33,14 +33,19 @@ def tell_proposal(screen: Screen, found: Proposal) -> int:
         screen.line(f"      {move.why}", style="dim")
     if len(plan.moves) > len(shown):
         screen.line(f"      and {len(plan.moves) - len(shown)} more: --verbose, --json")
-    for each in plan.refused:
-        screen.line(f"✗ {identifier(each.tenant)} stays: {each.why}", style="red", important=True)
+    tell_refused(screen, found)
     for note in told.get("notes", ()):
         screen.line(f"! {note}", style="yellow")
     for line in balance_lines(told):
         screen.line(line)
     _tell_sums(screen, told, len(plan.moves))
     return 1 if plan.refused else 0
+
+
+def tell_refused(screen: Screen, found: Proposal) -> None:
+    """Who ought to go, and can't."""
+    for each in found.plan.refused:
+        screen.line(f"✗ {identifier(each.tenant)} stays: {each.why}", style="red", important=True)
 
 
 def balance_lines(plan: Mapping[str, Any]) -> Iterator[str]:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from shardwright.catalog.control import open_control
-from shardwright.config import FleetConfig
 from shardwright.move.store import Move, Moves
-from shardwright.rebalance.store import NAME, Line
+from shardwright.rebalance.store import Line, control_of
 from shardwright.runs.board import Board, DurableRun
+from shardwright.runs.kinds import StepContext
 
 _STATES = {"waiting": "moved", "finished": "kept", "cancelled": "returned", "parked": "failed"}
 
 
-def found(fleet: FleetConfig, line: Line) -> tuple[DurableRun, Move]:
+def found(context: StepContext, line: Line) -> tuple[DurableRun, Move]:
     """The move's run, and the move, as they stand."""
-    with open_control(fleet.control, application_name=NAME) as control:
-        run = Board(control, fleet.shard_set).run(line.its_run)
+    with control_of(context) as control:
+        run = Board(control, context.fleet.shard_set).run(line.its_run)
         assert run is not None  # noqa: S101 no run is ever deleted
-        return run, Moves(control, fleet.shard_set).move(run.id)
+        return run, Moves(control, context.fleet.shard_set).move(run.id)
 
 
 def outcome(run: DurableRun, move: Move) -> tuple[str, str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -10,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shardwright import errors
-from shardwright.catalog.control import open_control
 from shardwright.move.operate import ask_cancel
 from shardwright.move.start import MovePlan, plan_move, start_move
 from shardwright.rebalance.carriers import Carriers
@@ -19,11 +19,12 @@ from shardwright.rebalance.look import look, new_lines, plan_for
 from shardwright.rebalance.options import RebalanceOptions
 from shardwright.rebalance.outcome import found, outcome, told
 from shardwright.rebalance.rules import Rules
-from shardwright.rebalance.store import NAME, Line, Rebalances
+from shardwright.rebalance.store import Line, Rebalances, control_of
 from shardwright.runs.kinds import Progress, StepContext
 from shardwright.windows import is_open, next_open
 
-LOOK_EVERY = 0.3
+LOOK_EVERY = 0.4
+ALIVE_EVERY = 60.0  # seconds at most without a word of how far it is
 FRESH = timedelta(minutes=15)  # how old figures may be for a new plan
 _SHOWN = 5  # of what has changed
 Clock = Callable[[], datetime]
@@ -41,6 +42,8 @@ class Rounds:
         self._looked_at: int | None = None  # the round before which the fleet was looked at
         self._is_amiss = False  # a move has failed since the last plan
         self._waits = False
+        self._lines: list[Line] | None = None  # as they were written last; only who has the run in hand writes them
+        self._told: tuple[tuple[int, int], float] = ((-1, -1), 0.0)
 
     def turn(self) -> bool:
         """Does what there is to be done now; whether all of it is done. Raises Stopped, Superseded."""
@@ -63,13 +66,15 @@ class Rounds:
     # --- what has become of those that were begun -----------------------------------------------
 
     def _noted(self) -> list[Line]:
-        with self._control() as rebalances:
-            lines = rebalances.lines(self._context.run)
-        return [self._note(line) if line.state == "begun" else line for line in lines]
+        if self._lines is None:
+            with self._control() as rebalances:
+                self._lines = rebalances.lines(self._context.run)
+        self._lines = [self._note(line) if line.state == "begun" else line for line in self._lines]
+        return self._lines
 
     def _note(self, line: Line) -> Line:
         """As it is now; what it has come to is written down and told."""
-        run, move = found(self._fleet, line)
+        run, move = found(self._context, line)
         state, note = outcome(run, move)
         if state == "begun":
             return line
@@ -86,7 +91,10 @@ class Rounds:
         counts = Counter(line.state for line in lines)
         total = len(lines) - counts["dropped"]
         done = total - counts["planned"] - counts["begun"]
-        self._context.report(Progress("move", done, total, "tenants"))
+        before, at = self._told
+        if before != (done, total) or time.monotonic() - at > ALIVE_EVERY:
+            self._told = (done, total), time.monotonic()
+            self._context.report(Progress("move", done, total, "tenants"))
 
     # --- the operator's word to end it ----------------------------------------------------------
 
@@ -97,6 +105,7 @@ class Rounds:
     def _stop(self, under_way: Sequence[Line]) -> None:
         with self._control() as rebalances:
             rebalances.replan(self._context.run, self._context.runner, (), "an operator cancelled the rebalance")
+        self._lines = None
         for line in under_way:
             with suppress(errors.NoSuchMove, errors.NotSwitched, errors.TooLate, errors.NotNow):
                 ask_cancel(self._fleet, line.tenant)
@@ -125,6 +134,7 @@ class Rounds:
         places = self._fleet.config.runs.at_once - len(under_way)
         for line in [line for line in todo if line.round == number][: max(places, 0)]:
             if self._is_to_go_on():
+                self._lines = None
                 self._begin_one(line)
 
     def _is_to_go_on(self) -> bool:
@@ -164,6 +174,7 @@ class Rounds:
         with self._control() as rebalances:
             rebalances.replan(run, runner, new_lines(world, plan), note)
             left = [line for line in rebalances.lines(run) if line.state == "planned"]
+        self._lines = None
         self._is_amiss = False
         self._context.tell(f"planned anew, {len(left)} moves in place of {len(todo)}: {note}")
         for each in plan.refused:
@@ -172,7 +183,7 @@ class Rounds:
 
     @contextmanager
     def _control(self) -> Iterator[Rebalances]:
-        with open_control(self._fleet.control, application_name=NAME) as control:
+        with control_of(self._context) as control:
             yield Rebalances(control, self._fleet.shard_set)
 
 

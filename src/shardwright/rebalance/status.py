@@ -51,7 +51,9 @@ class RebalanceStatus:
         if self.run.state in ("queued", "running", "paused"):
             return 1
         is_undone = self.rebalance.phase == "undone"
-        return 1 if (self.counts["moved"] + self.counts["kept"] if is_undone else self.amiss) else 0
+        if is_undone:
+            return 1 if self.counts["moved"] + self.counts["kept"] else 0
+        return max((int(step.result.get("exit_code", 0)) for step in self.steps), default=0)
 
     def as_dict(self) -> dict[str, Any]:
         """The rebalance as `--json` prints it."""

@@ -7,21 +7,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from shardwright import errors
-from shardwright.catalog.control import open_control
-from shardwright.catalog.placement import moment
+from shardwright.catalog.placement import loads, moment
 from shardwright.move.operate import ask_finish, ask_undo
 from shardwright.move.store import Move, Moves
 from shardwright.rebalance.carriers import Carriers
 from shardwright.rebalance.outcome import found, outcome, told
 from shardwright.rebalance.rounds import LOOK_EVERY, Rounds
-from shardwright.rebalance.store import AMISS, NAME, Line, Rebalances
+from shardwright.rebalance.store import AMISS, Line, Rebalances, control_of
 from shardwright.runs.board import DurableRun
 from shardwright.runs.kinds import Kind, Progress, Step, StepContext
 
 Result = Mapping[str, Any]
+_PATIENCE = 600.0  # seconds that the control database may be away for while moves are made
+_AWAY = 1.0
 _BEGUN = ("begun", "moved", "failed")
 
 
@@ -32,16 +34,39 @@ def make_moves(context: StepContext) -> Result:
     """Every tenant that can be is where it was planned to go, its way back open; the others are named with why."""
     with Carriers(context) as carriers:
         rounds = Rounds(context, carriers)
-        while not rounds.turn():
+        while not _turned(context, rounds):
             time.sleep(LOOK_EVERY)  # a pause waits for what is under way, so `turn` hears of it and not `rest`
     with _rebalances(context) as rebalances:
         rebalances.write_phase(context.run, context.runner, "moved", after=("moving", "stopping", "moved"))
-        return _summary(rebalances.lines(context.run))
+        return _summary(rebalances.lines(context.run), _left(context))
 
 
-def _summary(lines: Sequence[Line]) -> Result:
+def _turned(context: StepContext, rounds: Rounds) -> bool:
+    """A turn, made once the control database answers: moves under way wait for it too."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return rounds.turn()
+        except errors.ControlUnavailable:
+            if time.monotonic() > until:
+                raise
+            context.rest(_AWAY)
+
+
+def _left(context: StepContext) -> Mapping[str, int]:
+    """How many tenants the directory still has on shards that were to be emptied."""
+    with control_of(context) as control:
+        there = loads(control, context.fleet.shard_set)
+    left = {name: there[name] for name in context.plan["options"]["empty"] if name in there}
+    for name, count in left.items():
+        context.tell(f"{name} still has {count} tenant{'' if count == 1 else 's'}")
+    return left
+
+
+def _summary(lines: Sequence[Line], left: Mapping[str, int] = MappingProxyType({})) -> Result:
     counts = Counter(line.state for line in lines)
-    return {**counts, "exit_code": 1 if any(counts[state] for state in AMISS) else 0}
+    amiss = any(counts[state] for state in AMISS)
+    return {"moves": counts, "left": dict(left), "exit_code": 1 if amiss or left else 0}
 
 
 # --- and back -------------------------------------------------------------------------------------
@@ -84,7 +109,7 @@ def keep(context: StepContext) -> Result:
 
 def keep_for(context: StepContext) -> float:
     """Seconds until the last way back closes; 0 where none is open."""
-    with open_control(context.fleet.control, application_name=NAME) as control:
+    with control_of(context) as control:
         lines = Rebalances(control, context.fleet.shard_set).lines(context.run)
         mine = {line.run for line in lines}
         until = [move.keep_until for move in Moves(control, context.fleet.shard_set).open() if move.run in mine]
@@ -128,11 +153,11 @@ def _bring(
     end: Callable[[Line, DurableRun, Move], str | None],
 ) -> None:
     """Each of these moves is asked for and carried, some at once, until it is in the state that `end` gives."""
-    left, asked = list(lines), set[int]()
+    left, asked, told_of = list(lines), set[int](), -1
     with Carriers(context) as carriers:
         while left:
             for line in left[: context.fleet.config.runs.at_once]:
-                run, move = found(context.fleet, line)
+                run, move = found(context, line)
                 if line.number not in asked and move.is_open:  # so it is the tenant's one open move
                     ask(context, line)
                     asked.add(line.number)
@@ -141,7 +166,9 @@ def _bring(
                     left.remove(line)
                 else:
                     carriers.carry(run.id)
-            context.report(Progress(phase, len(lines) - len(left), len(lines), "tenants"))
+            if (far := len(lines) - len(left)) != told_of:
+                told_of = far
+                context.report(Progress(phase, far, len(lines), "tenants"))
             context.rest(LOOK_EVERY if left else 0)
 
 
@@ -154,7 +181,7 @@ def _write(context: StepContext, line: Line, state: str, run: DurableRun, move: 
 
 @contextmanager
 def _rebalances(context: StepContext) -> Iterator[Rebalances]:
-    with open_control(context.fleet.control, application_name=NAME) as control:
+    with control_of(context) as control:
         yield Rebalances(control, context.fleet.shard_set)
 
 

@@ -11,8 +11,10 @@ import psycopg
 
 from shardwright import errors
 from shardwright.catalog.changes import require_none_open
+from shardwright.catalog.control import open_control
 from shardwright.pg.queries import load
 from shardwright.runs.board import Board, Superseded
+from shardwright.runs.kinds import StepContext
 
 NAME = "shardwright rebalance"  # of its connections to the control database
 OVER = ("done", "undone")
@@ -82,6 +84,13 @@ class Line:
     def as_dict(self) -> dict[str, Any]:
         """The line as `--json` prints it."""
         return asdict(self)
+
+
+@contextmanager
+def control_of(context: StepContext) -> Iterator[psycopg.Connection[Any]]:
+    """A step's connection to the control database, kept for as long as the run is in the same hands."""
+    with context.shelf.lend("rebalance", lambda: open_control(context.fleet.control, application_name=NAME)) as control:
+        yield control
 
 
 class Rebalances:

@@ -12,7 +12,7 @@ from shardwright.cli.app import app, command
 from shardwright.cli.commands.move import Allow, Keep, Rate, Streams
 from shardwright.cli.commands.runs import tell_detached
 from shardwright.cli.completion import shard_names
-from shardwright.cli.rebalances import tell_proposal, tell_rebalance
+from shardwright.cli.rebalances import tell_proposal, tell_rebalance, tell_refused
 from shardwright.cli.screen import Screen
 from shardwright.cli.words import event_line
 from shardwright.runs.stopping import LetGoRequest, stop_on_signals
@@ -20,6 +20,7 @@ from shardwright.runs.stopping import LetGoRequest, stop_on_signals
 if TYPE_CHECKING:
     from shardwright.fleet import Fleet
     from shardwright.rebalance.options import RebalanceOptions
+    from shardwright.rebalance.start import Proposal
     from shardwright.rebalance.status import RebalanceStatus
     from shardwright.runs.board import RunEvent
 
@@ -84,12 +85,12 @@ def start(
     proposal = fleet.plan_rebalance(options, measure=not screen.dry_run)
     if screen.dry_run or not proposal.lines:
         return tell_proposal(screen, proposal)
-    run = fleet.start_rebalance(proposal)
-    return carry_or_detach(screen, fleet, run, detach=detach)
+    return carry_or_detach(screen, fleet, proposal, fleet.start_rebalance(proposal), detach=detach)
 
 
-def carry_or_detach(screen: Screen, fleet: Fleet, run: int, *, detach: bool) -> int:
-    """The rebalance is left to workers, or carried here as far as it goes."""
+def carry_or_detach(screen: Screen, fleet: Fleet, proposal: Proposal, run: int, *, detach: bool) -> int:
+    """The rebalance is left to workers, or carried here as far as it goes; who has no place in it is named."""
+    tell_refused(screen, proposal)
     if detach:
         return tell_detached(screen, fleet, run)
     return _carry(screen, lambda **how: fleet.carry_rebalance(run, **how))

@@ -129,7 +129,7 @@ def drain(
     proposal, run = fleet.drain(options)
     screen.line(f"{name} takes no new tenants", important=True)
     if run is not None:
-        return carry_or_detach(screen, fleet, run, detach=detach)
+        return carry_or_detach(screen, fleet, proposal, run, detach=detach)
     code = tell_proposal(screen, proposal)
     if not code:
         screen.line(f"  nobody is to be moved; try: shardwright shards remove {name}", important=True)
