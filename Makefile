@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PG15 ?= $(wildcard /usr/lib/postgresql/15/bin)
 CORE := tests/pg tests/examples $(addprefix tests/migration/test_,rollout.py rollback.py policies.py locks.py rendered.py)
 
-.PHONY: help demo test faults check format lint types contract docs bench histories clean
+.PHONY: help demo test faults shipped check format lint types contract docs bench histories clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,7 +30,10 @@ faults: $(VENV)/.dev histories  ## the long matrices: processes and servers kill
 	$(PYTEST) --new-interpreters -m faults
 	$(PYTEST) --new-interpreters tests/faults tests/runs tests/migration/test_crashes.py tests/migration/test_interruptions.py
 
-check: format lint types contract docs test  ## all that CI does
+shipped: $(VENV)/.dev  ## sdist and wheel, built, installed in a fresh environment, and the tutorial played with them
+	$(BIN)/python -m pytest -m faults tests/docs/test_wheel.py
+
+check: format lint types contract docs test shipped  ## all that CI does
 
 format: $(VENV)/.dev  ## is everything formatted?  (`ruff format` mends it)
 	$(BIN)/ruff format --check .
@@ -58,6 +61,7 @@ bench: $(VENV)/.dev  ## speed and memory beside the alembic command and psql, in
 	$(BIN)/python benchmarks/move.py
 	$(BIN)/python benchmarks/bluegreen.py
 	$(BIN)/python benchmarks/testkit.py
+	$(BIN)/python benchmarks/rebalance.py
 
 histories: $(VENV)/.dev
 	$(BIN)/python tests/histories/fetch.py

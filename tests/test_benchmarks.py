@@ -71,3 +71,16 @@ def test_the_benchmark_of_the_kit_for_tests_gives_every_figure() -> None:
     found = json.loads(done.stdout)
     assert len(found["figures"]) == 5
     assert all(isinstance(each["reached"], bool) for each in found["reaches"])
+
+
+def test_the_benchmark_of_plans_gives_every_figure(tmp_path: Path) -> None:
+    """One JSON document with a row for each way, plans that are no cheaper than their bound, and the year drawn."""
+    few = ["--tenants", "40", "--shards", "3", "--year-tenants", "20", "--year-shards", "2", "--weeks", "2"]
+    command = [sys.executable, str(_SCRIPTS / "rebalance.py"), "--json", "--svg", str(tmp_path / "year.svg"), *few]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found["plans"]) == 6
+    assert all(each["over_the_bound"] >= -1e-9 for each in found["plans"] if "over_the_bound" in each)
+    assert found["year"].keys() == {"shardwright", "greedy by size", "nobody"}
+    assert (tmp_path / "year.svg").read_text().count("<polyline") == 6

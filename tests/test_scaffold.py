@@ -13,9 +13,10 @@ import pytest
 
 from kit import STOCK_ENV
 from shardwright import errors
+from shardwright.cli.main import run
 from shardwright.config import load
 from shardwright.fleet import Fleet
-from shardwright.scaffold import init_project
+from shardwright.scaffold import init_project, line_of_own_url
 
 REVISION = """
 import sqlalchemy as sa
@@ -185,3 +186,54 @@ def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
         init_project(tmp_path / "typo")
     assert refused.value.hint.startswith("mkdir -p")
     assert not (tmp_path / "typo").exists()
+
+
+_FROM_ENVIRONMENT = {
+    "set": 'config.set_main_option("sqlalchemy.url", os.environ["DATABASE_URL"])',
+    "section": 'def run():\n    section = config.get_section("alembic")\n    section["sqlalchemy.url"] = get_url()',
+    "engine": 'engine = create_engine(os.environ["DATABASE_URL"])',
+    "async": "engine = sqlalchemy.ext.asyncio.create_async_engine(settings.url)",
+    "keyword": 'engine = engine_from_config(config.get_section("alembic", {}), url=settings.url)',
+}
+
+
+@pytest.mark.parametrize("line", _FROM_ENVIRONMENT.values(), ids=_FROM_ENVIRONMENT)
+def test_an_env_py_with_a_url_of_its_own_is_told_at_once(
+    line: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With its line and the cure, and not by the first shard; with the cure in it, nothing is said."""
+    env = f"import os\n{line}\n"
+    (tmp_path / "migrations").mkdir()
+    (tmp_path / "migrations" / "env.py").write_text(env)
+    number = 1 + len(env.strip().splitlines()[1:])
+    assert run(["init", str(tmp_path)]) == 0
+    told = capfd.readouterr().out
+    assert f"! {tmp_path / 'migrations' / 'env.py'}, line {number}: takes a URL from elsewhere" in told
+    cured = "\n".join(f"    {each}" for each in line.splitlines())
+    (tmp_path / "migrations" / "env.py").write_text(f'import os\nif "shard" not in config.attributes:\n{cured}\n')
+    run(["init", str(tmp_path)])
+    assert "takes a URL" not in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        STOCK_ENV,
+        ATTRIBUTES_ENV,
+        'if not config.get_main_option("sqlalchemy.url"):\n    config.set_main_option("sqlalchemy.url", "x")',
+        'engine = create_engine(config.get_main_option("sqlalchemy.url"))',
+        "def (",
+    ],
+)
+def test_an_env_py_that_takes_the_url_it_is_given_is_left_in_peace(env: str, tmp_path: Path) -> None:
+    """Whatever its habit; and one that can't be read is for the migration to tell."""
+    (tmp_path / "env.py").write_text(env)
+    assert line_of_own_url(tmp_path / "env.py") is None
+    assert line_of_own_url(tmp_path / "none.py") is None
+
+
+@pytest.mark.parametrize("template", ["generic", "async", "multidb", "pyproject"])
+def test_alembics_own_templates_take_it(template: str, tmp_path: Path) -> None:
+    """`init` has nothing to say of what alembic itself has made."""
+    alembic(tmp_path, "init", "--template", template, "migrations")
+    assert line_of_own_url(tmp_path / "migrations" / "env.py") is None

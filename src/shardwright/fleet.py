@@ -298,10 +298,19 @@ class Fleet:
         verbose: bool = False,
         stop: StopRequest | None = None,
         on_event: Listener = ignore,
-    ) -> RunResult:
-        """Every chosen shard is new and at the head; its data are gone. Raises NotDisposable unless `force`."""
-        options = ResetOptions(shards, seed, force, jobs, verbose)
-        return resets.reset(self._for_acting, options, stop=stop or StopRequest(), on_event=on_event)
+    ) -> resets.ResetResult:
+        """Every chosen shard is new and at the head; its data are gone, and the directory knows no tenant of them.
+
+        Raises NotDisposable unless `force`.
+        """
+        return resets.reset(
+            self._for_acting,
+            ResetOptions(shards, seed, force, jobs, verbose),
+            stop=stop or StopRequest(),
+            on_event=on_event,
+            changed_by=operator(),
+            moving=self._moving,
+        )
 
     @property
     def has_seed(self) -> bool:
@@ -329,13 +338,15 @@ class Fleet:
         stop: StopRequest | None = None,
         on_event: Listener = ignore,
     ) -> dev.UpResult:
-        """The fleet runs on this machine: databases created, migrated, seeded. Raises NotDisposable."""
+        """The fleet runs on this machine: databases created, migrated, seeded, tenants known. Raises NotDisposable."""
         result = dev.up(
             self.config,
             shards=shards,
             clusters=clusters,
             stop=stop or StopRequest(),
             on_event=on_event,
+            changed_by=operator(),
+            moving=self._moving,
             verbose=verbose,
         )
         self.__dict__["resolved"] = result.fleet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import contextlib
 import io
@@ -9,6 +10,7 @@ import json
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
@@ -138,3 +140,51 @@ def _write_alembic(folder: Path, files: list[ProjectFile]) -> None:
     config = AlembicConfig(str(folder / "alembic.ini"), stdout=io.StringIO())
     with contextlib.redirect_stdout(io.StringIO()):  # it tells what it makes, whatever it is told
         command.init(config, str(files[0].path), template="generic")
+
+
+def line_of_own_url(env: Path) -> int | None:
+    """Where an env.py takes a URL from elsewhere than Alembic's configuration, which says what shard it is run for.
+
+    None where it doesn't, asks `config.attributes`, sets it under a condition, or can't be read.
+    """
+    try:
+        nodes = list(ast.walk(ast.parse(env.read_text("utf-8"))))
+    except (OSError, ValueError, SyntaxError):
+        return None
+    if any(isinstance(node, ast.Attribute) and node.attr == "attributes" for node in nodes):
+        return None
+    allowed = {below for node in nodes if isinstance(node, ast.If) for below in ast.walk(node)}
+    setting = [node.lineno for node in nodes if node not in allowed and _sets_url(node)]
+    if setting or any(_asks_for_url(node) for node in nodes):
+        return min(setting, default=None)
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    return min((call.lineno for call in calls if _called(call) in _MAKES_ENGINES), default=None)
+
+
+_URL = "sqlalchemy.url"
+_FROM_CONFIG = {"engine_from_config", "async_engine_from_config"}
+_MAKES_ENGINES = {"create_engine", "create_async_engine"}
+
+
+def _sets_url(node: ast.AST) -> TypeGuard[ast.stmt | ast.expr]:
+    if isinstance(node, ast.Assign):
+        return any(isinstance(each, ast.Subscript) and _is_url(each.slice) for each in node.targets)
+    if not isinstance(node, ast.Call):
+        return False
+    if _called(node) in _FROM_CONFIG:
+        return any(keyword.arg == "url" for keyword in node.keywords)
+    return _called(node) in {"set_main_option", "set_section_option"} and any(map(_is_url, node.args))
+
+
+def _asks_for_url(node: ast.AST) -> bool:
+    return _called(node) in _FROM_CONFIG or _is_url(node)
+
+
+def _is_url(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and node.value == _URL
+
+
+def _called(node: ast.AST) -> str | None:
+    """The last part of the name of what is called."""
+    function = node.func if isinstance(node, ast.Call) else None
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", None)

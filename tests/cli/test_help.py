@@ -63,6 +63,31 @@ def test_the_common_options_are_everywhere(words: tuple[str, ...]) -> None:
     assert ({"--dry-run", "--yes"} <= options) == (" ".join(words) in CHANGING)
 
 
+@pytest.mark.parametrize("words", EVERYTHING, ids=" ".join)
+def test_help_in_a_pipe_is_plain_and_a_misspelling_is_understood(words: tuple[str, ...], cli: Cli) -> None:
+    """No colours where nobody sees them; of each command, and of an option of each, the nearest is named, ending with
+    64 before it has looked for a configuration."""
+    done = cli(*words, "--help")
+    assert (done.code, "\x1b" in done.out) == (0, False)
+    command = EVERYTHING[words]
+    for name in getattr(command, "commands", {}):
+        done = cli(*words, name[0] + name, "x")
+        assert done.code == 64
+        assert f"Did you mean '{name}'" in done.err
+    options = [each for parameter in command.params for each in parameter.opts if each.startswith("--")]
+    for option in options[:1]:
+        done = cli(*words, f"{option}{option[-1]}")
+        assert done.code == 64
+        assert f"Did you mean {option}?" in done.err
+        assert "\x1b" not in done.err
+
+
+def test_a_tenant_may_be_called_nearly_as_a_command(cli: Cli, project: Project) -> None:
+    """With --to the first word is a tenant; without, it is the command that was meant."""
+    assert "Did you mean 'undo'" in cli("move", "undoo", "acme").err
+    assert "Did you mean" not in cli("move", "undoo", "--to", "shard_1", "--dry-run").err
+
+
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_help_is_for_everybody(option: str, cli: Cli) -> None:
     """Exit 0, on stdout, without a configuration in reach."""

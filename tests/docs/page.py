@@ -93,11 +93,15 @@ def _plain(line: str) -> str:
 
 
 class Reader:
-    """Somebody at a terminal, in a folder, who does what the page says."""
+    """Somebody at a terminal, in a folder, who does what the page says.
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    `programs`: the folder of those that were installed; else they are this Python's.
+    """
+
+    def __init__(self, folder: Path, environment: dict[str, str], programs: Path | None = None) -> None:
         self.folder = folder
         self.environment = {**os.environ, **environment}
+        self.programs = programs
 
     def does(self, step: File | Command) -> str:
         """What is other than the page says; empty where nothing is."""
@@ -113,10 +117,8 @@ class Reader:
         return step.differences(self._run(step.words))
 
     def _run(self, words: list[str]) -> str:
-        program, *arguments = words
-        ours = {"shardwright": ["-m", "shardwright"], "alembic": ["-m", "alembic"], "python": []}
         done = subprocess.run(
-            [sys.executable, *ours[program], *arguments] if program in ours else words,
+            self._command(*words),
             cwd=self.folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -126,3 +128,11 @@ class Reader:
             check=False,
         )
         return done.stdout
+
+    def _command(self, program: str, *arguments: str) -> list[str]:
+        ours = {"shardwright": ["-m", "shardwright"], "alembic": ["-m", "alembic"], "python": []}
+        if program not in ours:
+            return [program, *arguments]
+        if self.programs is not None:
+            return [str(self.programs / program), *arguments]
+        return [sys.executable, *ours[program], *arguments]

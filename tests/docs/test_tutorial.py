@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from docs.page import Command, Reader, steps
-from shardwright.embedded import Cluster
-from shardwright.testing.places import cluster_in_memory
-
-ROOT = Path(__file__).parents[2]
-TUTORIAL = ROOT / "docs" / "tutorial.md"
+from docs.page import Command, steps
+from docs.reader import TUTORIAL, reader_of
 
 
-@pytest.fixture
-def server() -> Iterator[Cluster]:
-    """The reader's own server, with nothing on it."""
-    with cluster_in_memory() as running:
-        yield running
-
-
-def test_the_first_hour(tmp_path: Path, state: Path, server: Cluster) -> None:
+def test_the_first_hour(tmp_path: Path, state: Path) -> None:
     """Every file, command and line: from one database to three shards, a move, its undo, and a fleet that is well."""
-    folder = tmp_path / "tracker"
-    folder.mkdir()
-    programs = f"{server.binaries.bin}{os.pathsep}{os.environ['PATH']}"
-    theirs = {"PATH": programs, "PGHOST": str(server.socket_directory), "PGUSER": "postgres"}
-    reader = Reader(folder, {**theirs, "SHARDWRIGHT_OPERATOR": "ada"})
-    for step in steps(TUTORIAL):
-        assert not (other := reader.does(step)), other
+    with reader_of(tmp_path / "tracker") as reader:
+        for step in steps(TUTORIAL):
+            assert not (other := reader.does(step)), other
 
 
 def test_a_line_that_nobody_expected_would_be_seen() -> None:

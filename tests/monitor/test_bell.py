@@ -7,7 +7,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,24 @@ def test_a_trouble_that_comes_again_is_told_again(control: DatabaseUrl) -> None:
         process.judge(one)
         process.deliver()
     assert said == [("shard_0", "firing"), ("shard_0", "resolved"), ("shard_0", "firing")]
+
+
+def test_what_was_over_lately_is_remembered_and_no_more_than_that(control: DatabaseUrl) -> None:
+    """The last first, fifty of them, of seven days; what fires is not among them."""
+    troubles = [Alert("shard_down", f"shard_{n}", "critical", "it is away", "", DOWN.at) for n in range(52)]
+    with open_control(control, application_name="test") as connection:
+        store = AlertStore(connection, "main")
+        store.begin(troubles)
+        now = datetime.now(UTC)
+        ends = [replace(each, resolved_at=now - timedelta(minutes=n)) for n, each in enumerate(troubles)]
+        store.resolve([ends[0], replace(ends[1], resolved_at=now - timedelta(days=8))])
+        assert [each.subject for each in store.over()] == ["shard_0"]
+        assert len(store.firing()) == 50
+        store.begin([troubles[0], troubles[1]])
+        store.resolve(ends)
+        assert [each.subject for each in store.over()][:3] == ["shard_0", "shard_0", "shard_1"]
+        assert len(store.over()) == 50
+        assert AlertStore(connection, "other").over() == []
 
 
 def test_what_fires_is_told_with_its_present_figures(control: DatabaseUrl) -> None:

@@ -362,6 +362,31 @@ def test_the_throttle_is_heard_while_the_copy_runs(make_arena: MakeArena) -> Non
     assert {step.name: step.attempts for step in status.steps}["copy"] == 1, arena.story(run)
 
 
+def test_a_comparison_waits_for_the_slower_side(make_arena: MakeArena) -> None:
+    """However much longer one shard takes for a table than the other."""
+    arena = make_arena(rows=30)
+    run = arena.start()
+    busy = """SELECT count(*) FROM pg_stat_activity
+              WHERE pid = %s AND (state = 'active' OR state_change > now() - interval '400 ms')"""
+
+    def in_a_hurry(original: Callable[..., Any]) -> Callable[..., Any]:
+        def compare(source: Any, target: Any, *others: Any, **options: Any) -> Any:
+            source.execute("SET idle_in_transaction_session_timeout = '200ms'")
+            pid = source.info.backend_pid
+            with ThreadPoolExecutor(1) as pool, arena.project.holding("there", "LOCK TABLE task") as holder:
+                comparing = pool.submit(original, source, target, *others, **options)
+                until(lambda: not arena.ask("home", busy, pid)[0][0])
+                holder.rollback()
+                return comparing.result(30)
+
+        return compare
+
+    with instead("compare.compare", in_a_hurry):
+        status = arena.carry(run)
+    assert status.move.phase == "switched", arena.story(run)
+    assert {step.name: step.attempts for step in status.steps}["compare"] == 1, arena.story(run)
+
+
 def test_the_write_gap_in_the_data_is_the_tenants(make_arena: MakeArena) -> None:
     """Rows of another tenant whose parents were deleted before them have no part in it."""
     arena = make_arena(rows=30)

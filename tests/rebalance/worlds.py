@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import groupby, permutations, product
+from itertools import permutations, product
 
 from hypothesis import strategies as st
 
@@ -108,14 +108,14 @@ class Every:
         """The score of the best plan."""
         all_targets = product(sorted(self.shards), repeat=len(self.tenants))
         names = [each.tenant for each in self.tenants]
-        scored = [
+        scored: list[tuple[Score, dict[str, str]]] = [
             (self.score(places), places)
             for targets in all_targets
             if (places := dict(zip(names, targets, strict=True)))
         ]
         scored.sort(key=lambda each: each[0])
-        for score, alike in groupby(scored, key=lambda each: each[0]):
-            if any(self._is_possible(places) for _, places in alike):
+        for score, places in scored:
+            if self._is_possible(places):
                 return score
         raise AssertionError("to move nobody is always possible")
 
@@ -156,7 +156,11 @@ class Every:
 
     def _loads(self) -> dict[str, float]:
         found = dict.fromkeys((each.tenant for each in self.tenants), 0.0)
-        values = {"tenants": lambda _: 1, "bytes": lambda each: each.bytes, "writes": lambda each: each.writes}
+        values: dict[str, Callable[[TenantLoad], float]] = {
+            "tenants": lambda _: 1.0,
+            "bytes": lambda each: each.bytes,
+            "writes": lambda each: each.writes,
+        }
         totals = {name: sum(map(values[name], self.tenants)) for name in self.rules.measures}
         counted = [name for name, total in totals.items() if total]
         for each in self.tenants:

@@ -15,7 +15,9 @@ from sqlalchemy.orm import Session
 from kit import MakeProject, Project
 from shardwright import Tenants, errors
 from shardwright.config import load
+from shardwright.embedded import Cluster
 from shardwright.testing import TestFleet, snapshot
+from small_project import write_project
 
 SETTLED = {"control": "untouched", "shard_0": "untouched", "shard_1": "untouched"}
 
@@ -173,3 +175,46 @@ def test_a_fleet_that_cant_be_migrated_says_which_shard_and_why(
         with pytest.raises(errors.TestFleetNotMade, match=r"shard_0.*SELEC"):
             TestFleet(tmp_path / "shardwright.toml", servers=[server])
         assert connection.execute(count).fetchone() == before
+
+
+SEEDS = """
+from sqlalchemy import text
+
+def seed(session, shard):
+    session.execute(text("INSERT INTO org VALUES (gen_random_uuid(), 'free', :name)"), {"name": shard.name})
+"""
+
+
+def test_a_seeded_fleet_has_its_rows_again_after_each_test(cluster: Cluster, tmp_path: Path) -> None:
+    """Each shard its own, and the tenants are in the directory; also where a test has emptied the table."""
+    file = write_project(tmp_path, 'seed = "app_seeds:seed"')
+    (tmp_path / "app_seeds.py").write_text(SEEDS)
+    with TestFleet(file, seed=True, servers=[cluster.url("postgres")]) as fleet:
+        known = {each.tenant: each.shard for each in fleet.fleet.tenants()}
+        assert sorted(known.values()) == ["shard_0", "shard_1"]
+        for statement in ("DELETE FROM org", "UPDATE org SET name = 'other'", "TRUNCATE org CASCADE"):
+            for shard in fleet.shards:
+                with fleet.connect(shard) as connection:
+                    connection.execute(statement.encode())
+            fleet.add_tenant(shard="shard_0", seed=seed)
+            fleet.clean_all()
+            for shard in fleet.shards:
+                with fleet.engine(shard).connect() as connection:
+                    assert list(connection.scalars(text("SELECT name FROM org"))) == [shard]
+            assert {each.tenant: each.shard for each in fleet.fleet.tenants()} == known
+
+
+def test_with_several_servers_a_move_crosses_and_all_of_them_are_cleaned(tmp_path: Path) -> None:
+    """Shards go to the servers in turn; databases that are made anew come from their own server's template."""
+    with TestFleet(write_project(tmp_path), shards=3, clusters=2) as fleet:
+        addresses = [shard.url.address for shard in fleet.fleet.resolved.shards]
+        assert addresses[0] == addresses[2] != addresses[1]
+        org = fleet.add_tenant(shard="shard_0", seed=seed)
+        assert fleet.move(org, "shard_1").move.phase == "switched"
+        assert titles(fleet, "shard_1") == ["first"]
+        with fleet.connect("shard_2") as connection:
+            connection.execute("INSERT INTO plan (code) VALUES ('new')")
+        ways = fleet.clean_all().ways
+        assert (ways["shard_0"], ways["shard_1"], ways["shard_2"]) == ("copied", "copied", "emptied")
+        assert [titles(fleet, shard) for shard in fleet.shards] == [[], [], []]
+        assert set(fleet.clean_all().ways.values()) == {"untouched"}

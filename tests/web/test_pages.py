@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -100,6 +100,17 @@ def test_expected_skew_is_told_apart(onlookers: Clients) -> None:
     page = text_of(client, "/")
     assert "rollout 12 in wave 2 of 3" in page
     assert page.index('id="well-title"') < page.index('id="tile-shard_7"')
+
+
+def test_what_was_over_lately_stands_below_what_fires(onlookers: Clients) -> None:
+    """With how long it lasted; machines are told both."""
+    at = datetime.now(UTC)
+    over = replace(fleets.troubled(at=at).alerts[0], fact="it was away", resolved_at=at - timedelta(minutes=1))
+    client = onlookers.open(replace(fleets.troubled(at=at), over=(over,)))
+    page = text_of(client, "/alerts")
+    assert page.index("does not answer") < page.index("Over in the last seven days") < page.index("it was away")
+    assert re.search(r"lasted 3\smin", page)
+    assert [each["status"] for each in client.get("/api/alerts").json()["over"]] == ["resolved"]
 
 
 def test_one_shard_has_its_hour_and_its_troubles(onlookers: Clients) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -182,15 +182,27 @@ def adopt(connection: psycopg.Connection[Any], shard_set: str, *, changed_by: st
     return _change(connection, "adopt", shard_set, changed_by)
 
 
-def accept(connection: psycopg.Connection[Any], shard_set: str, *, changed_by: str) -> int:
-    """Tenants that were found elsewhere, and have not changed since, are placed there; how many."""
-    return _change(connection, "accept", shard_set, changed_by)
+def accept(
+    connection: psycopg.Connection[Any], shard_set: str, *, of: Collection[str] | None = None, changed_by: str
+) -> int:
+    """Tenants that were found elsewhere, and have not changed since, are placed there; how many.
+
+    With `of` only those who were placed on these shards.
+    """
+    return _change(connection, "accept", shard_set, changed_by, of)
 
 
-def forget(connection: psycopg.Connection[Any], shard_set: str) -> int:
-    """Tenants that are on no shard, and have not changed since, have no placement; how many."""
-    return _change(connection, "forget", shard_set, "")
+def forget(connection: psycopg.Connection[Any], shard_set: str, *, of: Collection[str] | None = None) -> int:
+    """Tenants that are on no shard, and have not changed since, have no placement; how many. `of` as for `accept`."""
+    return _change(connection, "forget", shard_set, "", of)
 
 
-def _change(connection: psycopg.Connection[Any], query: str, shard_set: str, changed_by: str) -> int:
-    return connection.execute(_queries[query], {"shard_set": shard_set, "changed_by": changed_by}).rowcount
+def _change(
+    connection: psycopg.Connection[Any],
+    query: str,
+    shard_set: str,
+    changed_by: str,
+    of: Collection[str] | None = None,
+) -> int:
+    values = {"shard_set": shard_set, "changed_by": changed_by, "of": None if of is None else list(of)}
+    return connection.execute(_queries[query], values).rowcount

@@ -62,9 +62,11 @@ SET shard = difference.found, epoch = placement.epoch + 1, changed_at = now(), c
 FROM pg_temp.difference
 WHERE difference.kind = 'elsewhere' AND placement.shard_set = %(shard_set)s
   AND placement.tenant = difference.tenant AND placement.epoch = difference.epoch
+  AND (%(of)s::text[] IS NULL OR placement.shard = ANY (%(of)s))
 
 -- name: forget
 DELETE FROM shardwright.placement
 USING pg_temp.difference
 WHERE difference.kind = 'missing' AND placement.shard_set = %(shard_set)s
   AND placement.tenant = difference.tenant AND placement.epoch = difference.epoch
+  AND (%(of)s::text[] IS NULL OR placement.shard = ANY (%(of)s))

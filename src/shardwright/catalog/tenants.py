@@ -260,10 +260,19 @@ def verify(fleet: FleetConfig, *, moving: Moving = _nobody) -> Comparison:
         return _compare(control, fleet, has_directory=is_made, moving=moving)
 
 
-def sync(fleet: FleetConfig, *, accept: bool, forget: bool, changed_by: str, moving: Moving = _nobody) -> Sync:
+def sync(
+    fleet: FleetConfig,
+    *,
+    accept: bool,
+    forget: bool,
+    of: Collection[str] | None = None,
+    changed_by: str,
+    moving: Moving = _nobody,
+) -> Sync:
     """The directory has every tenant that is on one shard, and of those on several it says what it said.
 
-    With `accept` also those that are on another shard than it said, with `forget` none of those that are on no shard.
+    With `accept` also those that are on another shard than it said, with `forget` none of those that are on no shard;
+    both only of those whom it had on the shards `of`, if that is given.
     Whatever has changed in the directory since the shards were asked stands. Raises NoTenants, NoShards,
     ChangeUnderWay, ControlUnavailable.
     """
@@ -277,8 +286,8 @@ def sync(fleet: FleetConfig, *, accept: bool, forget: bool, changed_by: str, mov
             return Sync(
                 found,
                 added=placement.adopt(control, fleet.shard_set, changed_by=changed_by),
-                accepted=placement.accept(control, fleet.shard_set, changed_by=changed_by) if accept else 0,
-                forgotten=placement.forget(control, fleet.shard_set) if forget else 0,
+                accepted=placement.accept(control, fleet.shard_set, of=of, changed_by=changed_by) if accept else 0,
+                forgotten=placement.forget(control, fleet.shard_set, of=of) if forget else 0,
             )
 
 

@@ -62,6 +62,7 @@ class Known:
     closed: frozenset[str] = frozenset()  # shards that take no new tenants: they are to carry less than the others
     work: Work = field(default_factory=Work)
     alerts: tuple[Alert, ...] = ()
+    over: tuple[Alert, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,8 @@ class Picture:
     `vitals`: of its shards and, while a change is under way, of the green ones, as people count. `heads`: of the
     history in the code; None where it can't be read. `skew`: the shards at each revision, if there are several.
     `runs`: the newest, newest first; `open`: those not at their end, oldest first. `change`: the open one.
-    `checked`: the last full check. `control_fault`: why the control database says nothing; then what it would have
-    said is empty, and the rest of the picture is whole.
+    `checked`: the last full check. `over`: alerts that were over lately, the last first. `control_fault`: why the
+    control database says nothing; then what it would have said is empty, and the rest of the picture is whole.
     """
 
     at: datetime
@@ -90,6 +91,7 @@ class Picture:
     checked: FleetCheck | None = None
     checked_at: datetime | None = None
     alerts: tuple[Alert, ...] = ()
+    over: tuple[Alert, ...] = ()
     control_fault: Fault | None = None
     number: int = 1
 
@@ -115,6 +117,7 @@ class Picture:
             "checked": self.checked.as_dict() if self.checked else None,
             "checked_at": self.checked_at.isoformat() if self.checked_at else None,
             "alerts": [each.as_dict() for each in self.alerts],
+            "over": [each.as_dict() for each in self.over],
             "control_error": self.control_fault.reason if self.control_fault else None,
         }
 
@@ -143,6 +146,7 @@ def take(fleet: FleetConfig, before: Picture | None = None, *, has_control: bool
         checked=before.checked if before else None,
         checked_at=before.checked_at if before else None,
         alerts=known.alerts,
+        over=known.over,
         control_fault=known.fault,
         number=before.number + 1 if before else 1,
     )
@@ -155,7 +159,7 @@ def _skew(fleet: FleetConfig, vitals: Iterable[Vitals], work: Work) -> tuple[Ske
 
 def without_details(picture: Picture) -> Picture:
     """The picture as it is kept for an hour: without what is long and told by the newest one."""
-    return replace(picture, checked=None)
+    return replace(picture, checked=None, over=())
 
 
 def _ask_control(fleet: FleetConfig) -> Known:
@@ -170,6 +174,7 @@ def _ask(control: psycopg.Connection[Any], shard_set: str) -> Known:
     ledger, board = Ledger(control, shard_set), Board(control, shard_set)
     still_open = [(ledger.as_it_is(run), quiet) for run, quiet in ledger.open_runs()]
     work = read_work(control, shard_set)
+    firing, over = _alerts(control, shard_set)
     # Of a change that is over nothing is shown: its tenants, a line each, need not be counted with every picture.
     change = last_change_in(control, shard_set) if work.change and work.change.is_open else None
     return Known(
@@ -180,16 +185,23 @@ def _ask(control: psycopg.Connection[Any], shard_set: str) -> Known:
         change=change if change and change.change.is_open else None,
         closed=frozenset(name for name, is_open in takes_new(control, shard_set).items() if not is_open),
         work=work,
-        alerts=_firing(control, shard_set),
+        alerts=firing,
+        over=over,
     )
 
 
-def _firing(control: psycopg.Connection[Any], shard_set: str) -> tuple[Alert, ...]:
-    """None where the table is not there yet, or a role that was granted the older ones may not read it."""
+def _alerts(control: psycopg.Connection[Any], shard_set: str) -> tuple[tuple[Alert, ...], tuple[Alert, ...]]:
+    """Those that fire, and those that were over lately.
+
+    None where the table is not there yet, or a role that was granted the older ones may not read it.
+    """
+    if version(control) < store.SINCE:
+        return (), ()
+    alerts = AlertStore(control, shard_set)
     try:
-        return tuple(AlertStore(control, shard_set).firing().values()) if version(control) >= store.SINCE else ()
+        return tuple(alerts.firing().values()), tuple(alerts.over())
     except psycopg.errors.InsufficientPrivilege:
-        return ()
+        return (), ()
 
 
 def _heads(fleet: FleetConfig) -> State | None:

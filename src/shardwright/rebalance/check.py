@@ -43,7 +43,10 @@ class _Watch:
         self.last = max((move.round for move in moves), default=0)
 
     def faults(self) -> Iterator[str]:
-        yield from self._each_move()
+        unfit = list(self._each_move())
+        yield from unfit
+        if any(move.target not in self.shards or move.tenant not in self.tenants for move in self.moves):
+            return
         yield from self._numbers()
         yield from self._budget()
         yield from self._at_once()

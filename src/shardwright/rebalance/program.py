@@ -67,12 +67,13 @@ class Program:
         """The least sum where columns need not be whole."""
         return self._solve({}, is_mixed=False, start=None)
 
-    def solved(self, *, gap: float, start: Sequence[float] | None = None) -> Answer:
+    def solved(self, *, gap: float, start: Sequence[float] | None = None, nodes: int | None = None) -> Answer:
         """The least sum found: within `gap` of the least there is, as a share of it, unless the limits come first.
 
-        `start` are values that are known to do.
+        `start` are values that are known to do; `nodes` limits the search instead of the usual number.
         """
-        options = {"mip_rel_gap": gap, "mip_abs_gap": gap * 1e-3, "mip_max_nodes": max(20, _NODES // len(self.costs))}
+        nodes = nodes or max(20, _NODES // len(self.costs))
+        options = {"mip_rel_gap": gap, "mip_abs_gap": gap * 1e-3, "mip_max_nodes": nodes}
         return self._solve(options, is_mixed=any(self.whole), start=start)
 
     def _solve(self, options: Mapping[str, Any], *, is_mixed: bool, start: Sequence[float] | None) -> Answer:
@@ -112,6 +113,7 @@ _OPTIONS: Mapping[str, Any] = {
     "threads": 1,
     "parallel": "off",
     "random_seed": 1,
+    "mip_allow_restart": False,
     "primal_feasibility_tolerance": 1e-9,
     "mip_feasibility_tolerance": 1e-9,
     "small_matrix_value": 1e-12,

@@ -14,10 +14,11 @@ from typing import Final
 from shardwright.rebalance.model import is_open
 from shardwright.rebalance.placing import Placing
 from shardwright.rebalance.problem import Problem, Unit
-from shardwright.rebalance.program import Program
+from shardwright.rebalance.program import Answer, Program
 
-_FINE, _COARSELY, _MANY = 1e-6, 2e-3, 20  # the gap of a knapsack, and of one with so many tenants in it
+_FINE, _COARSELY, _MANY = 1e-6, 1e-2, 20  # the gap of a knapsack, and of one with so many tenants in it
 _TRIES: Final = 12
+_NODES: Final = 20
 _COARSE: Final = 0.25, inf  # of a shard: from here on place is made, and not others taken in its stead; both are tried
 _DUST: Final = 1e-9
 
@@ -30,6 +31,7 @@ class Shedding:
         self.level = problem.level()
         special = {tenant for group in problem.apart for tenant in group}
         self.items: dict[str, list[Unit]] = defaultdict(list)
+        self.answers: dict[tuple[object, ...], Answer] = {}
         self.is_tied = False
         for unit in problem.units:
             if unit.home is not None and is_open(unit):
@@ -146,7 +148,16 @@ class _Attempt:
                 upper=float(is_free),
                 whole=True,
             )
-        answer = program.solved(gap=_FINE if len(units) <= _MANY else _COARSELY)
+        answer = self._answer(program, shard)
         self.leaving[shard] = [unit for unit, value in zip(units, answer.values, strict=False) if value > 0.5]
         self.costs[shard] = answer.bound * scale
         return answer.is_found
+
+    def _answer(self, program: Program, shard: str) -> Answer:
+        """The program's; that of an earlier attempt where it was asked the same."""
+        asked = (shard, tuple(program.lowers), tuple(program.uppers), *program.limits)
+        if asked not in self.shedding.answers:
+            is_small = len(program.costs) <= _MANY
+            answer = program.solved(gap=_FINE) if is_small else program.solved(gap=_COARSELY, nodes=_NODES)
+            self.shedding.answers[asked] = answer
+        return self.shedding.answers[asked]

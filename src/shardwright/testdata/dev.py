@@ -9,6 +9,7 @@ import psycopg
 
 from shardwright import errors
 from shardwright.catalog.control import unavailable
+from shardwright.catalog.tenants import Moving, Sync
 from shardwright.config import Config, FleetConfig
 from shardwright.dsn import DatabaseUrl
 from shardwright.embedded import Cluster, Layout, LocalFleet, destroy_all, state_directory, stop_all
@@ -21,6 +22,7 @@ from shardwright.pg.faults import explain
 from shardwright.runs.events import Listener, ShardFinished
 from shardwright.runs.results import WELL, RunResult, ShardResult, Status
 from shardwright.runs.stopping import StopRequest
+from shardwright.testdata.directory import take_in
 from shardwright.testdata.reset import require_disposable
 from shardwright.testdata.seed import SeedOptions, has_seed, seed
 
@@ -31,12 +33,13 @@ _NAME = "shardwright dev up"
 
 @dataclass(frozen=True)
 class UpResult:
-    """What `up` made: the fleet, the databases that were new, and the results of migrating and seeding."""
+    """What `up` made: the fleet, the databases that were new, the results of migrating and seeding, the directory."""
 
     fleet: FleetConfig
     created: tuple[str, ...]
     migrated: RunResult
     seeded: RunResult | None
+    directory: Sync | None = None
 
     @property
     def exit_code(self) -> int:
@@ -51,9 +54,11 @@ def up(
     clusters: int | None = None,
     stop: StopRequest,
     on_event: Listener,
+    changed_by: str,
+    moving: Moving,
     verbose: bool = False,
 ) -> UpResult:
-    """The fleet is there: clusters running where it is embedded, databases created, migrated, seeded.
+    """The fleet is there: clusters running where it is embedded, databases created, migrated, seeded, tenants known.
 
     Repeatable; more shards or clusters extend an embedded fleet. Raises NotDisposable for a fleet not marked
     development or test, EmbeddedError, and what `migrate` and `seed` raise.
@@ -70,7 +75,10 @@ def up(
     seeded = None
     if well and has_seed(config) and not stop.is_asked:
         seeded = seed(fleet, SeedOptions(well, verbose=verbose), stop=stop, on_event=on_event)
-    return UpResult(fleet, (*created, *made), migrated, seeded)
+    done = UpResult(fleet, (*created, *made), migrated, seeded)
+    if done.exit_code:
+        return done
+    return replace(done, directory=take_in(fleet, changed_by=changed_by, moving=moving))
 
 
 def down(config: Config, *, destroy: bool = False) -> list[str]:
@@ -120,7 +128,8 @@ def plan_up(config: Config, *, shards: int | None = None, clusters: int | None =
         lines = [f"create if missing: control ({control.redacted if control else 'embedded'})"]
         lines += [f"create if missing: {shard.name} ({shard.url.redacted})" for shard in config.shards]
     lines.append(f"migrate to head of {config.migrations}")
-    return lines + (["seed"] if has_seed(config) else [])
+    lines += ["seed"] if has_seed(config) else []
+    return lines + (["take the tenants into the directory"] if config.tenants else [])
 
 
 def _require_history(config: Config) -> None:

@@ -6,12 +6,14 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import psycopg
 
 from shardwright import errors
 from shardwright.catalog.check import identity_of
+from shardwright.catalog.tenants import Moving, Sync
 from shardwright.config import Config, FleetConfig
 from shardwright.migration.history import History
 from shardwright.migration.operation import not_tried, operation
@@ -23,6 +25,7 @@ from shardwright.runs.events import Listener
 from shardwright.runs.results import WELL, RunResult, ShardResult, Status
 from shardwright.runs.stopping import StopRequest
 from shardwright.shard import Shard
+from shardwright.testdata.directory import take_in
 from shardwright.testdata.seed import SeedOptions, seed, seed_plan
 
 _AT_ONCE = 4
@@ -46,8 +49,27 @@ def require_disposable(config: Config, action: str, *, force: bool = False, can_
         raise errors.NotDisposable(action=action, environment=config.fleet.environment, otherwise=otherwise)
 
 
-def reset(fleet: FleetConfig, options: ResetOptions, *, stop: StopRequest, on_event: Listener) -> RunResult:
-    """Every chosen shard is new, at the head, and seeded if wanted; all its data are gone.
+@dataclass(frozen=True)
+class ResetResult(RunResult):
+    """The result of `reset`, with what became of the directory: None where that was left as it is."""
+
+    directory: Sync | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result as `--json` prints it."""
+        return {**super().as_dict(), "tenants": self.directory.as_dict() if self.directory else None}
+
+
+def reset(
+    fleet: FleetConfig,
+    options: ResetOptions,
+    *,
+    stop: StopRequest,
+    on_event: Listener,
+    changed_by: str,
+    moving: Moving,
+) -> ResetResult:
+    """Every chosen shard is new, at the head, and seeded if wanted; all its data are gone, the directory knows it.
 
     Whatever can be known to fail is found before the first database is dropped. Raises NotDisposable, NoSuchShard and
     what `migrate` and `seed` raise.
@@ -67,7 +89,11 @@ def reset(fleet: FleetConfig, options: ResetOptions, *, stop: StopRequest, on_ev
         if todo:
             last = act(fleet, options, ",".join(todo), stop=stop, on_event=on_event)
             _merge(results, last)
-    return RunResult("reset", last.run, last.target, tuple(results.values()), last.stopped, signal=stop.signal)
+    done = ResetResult("reset", last.run, last.target, tuple(results.values()), last.stopped, signal=stop.signal)
+    if not done.succeeded:
+        return done
+    names = [shard.name for shard in shards]
+    return replace(done, directory=take_in(fleet, new=names, changed_by=changed_by, moving=moving))
 
 
 def _migrate(

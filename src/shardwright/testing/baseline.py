@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import psycopg
@@ -14,6 +15,7 @@ from shardwright.pg.queries import load
 FEW = 4 << 20  # bytes of a table whose rows are kept here; a larger one comes back with the whole database
 _queries = load(__package__)
 Name = tuple[str, str]  # schema, table
+Position = tuple[int, bool]  # of a sequence: its last value, and whether it was given out
 
 
 class Counts(NamedTuple):
@@ -44,8 +46,8 @@ class Baseline:
     mark: int
     empty: tuple[Name, ...]
     filled: tuple[Filled, ...]
-    sequences: Mapping[Name, str]
-    catalogs: tuple[int, ...]
+    sequences: Mapping[Name, Position]
+    catalogs: int
     lasting: int
     settings: tuple[str, ...]
     stubborn: bool
@@ -59,7 +61,7 @@ class Look:
     settings: tuple[str, ...]
     has_rows: tuple[bool, ...]
     filled: tuple[Counts, ...]
-    positions: tuple[str, ...]
+    positions: tuple[Position, ...]
 
 
 def take(connection: psycopg.Connection[Any]) -> Baseline:
@@ -78,8 +80,8 @@ def take(connection: psycopg.Connection[Any]) -> Baseline:
     names = {each.name for each in filled}
     empty = tuple((schema, name) for schema, name, *_ in tables if (schema, name) not in names)
     _prepare(connection, empty, filled, sequences)
-    catalogs, settings, _, _, now = _ask(connection, mark)
-    positions = dict(zip(sequences, now, strict=True))
+    now = _ask(connection, mark)
+    positions = dict(zip(sequences, now.positions, strict=True))
     for sequence, position in positions.items():
         connection.execute(set_back(sequence, position))
     return Baseline(
@@ -87,9 +89,9 @@ def take(connection: psycopg.Connection[Any]) -> Baseline:
         empty=empty,
         filled=filled,
         sequences=positions,
-        catalogs=tuple(rows for _, rows in catalogs),
+        catalogs=now.catalogs.all,
         lasting=_lasting(connection, mark).all,
-        settings=tuple(settings),
+        settings=now.settings,
         stubborn=bool(_one(connection.execute(_queries["stubborn_triggers"]))),
     )
 
@@ -101,18 +103,37 @@ def prepare(connection: psycopg.Connection[Any], baseline: Baseline) -> None:
 
 def look(connection: psycopg.Connection[Any], baseline: Baseline) -> Look:
     """How the database is now, over a connection that was prepared for it. Raises psycopg.Error as `prepare` does."""
-    catalogs, settings, has_rows, filled, positions = _ask(connection, baseline.mark)
-    differs = any(
-        Counts(*found) != (rows, rows) for found, rows in zip(catalogs, baseline.catalogs, strict=True)
-    ) and _lasting(connection, baseline.mark) != (baseline.lasting, baseline.lasting)
-    counts = tuple(Counts(*each) for each in filled)
-    return Look(differs, tuple(settings), tuple(has_rows), counts, tuple(positions))
+    now = _ask(connection, baseline.mark)
+    differs = (
+        now.catalogs != (baseline.catalogs,) * 2 and _lasting(connection, baseline.mark) != (baseline.lasting,) * 2
+    )
+    return Look(differs, now.settings, now.has_rows, now.filled, now.positions)
 
 
-def _ask(connection: psycopg.Connection[Any], mark: int) -> tuple[Any, ...]:
-    row = connection.execute(_format("ask", mark=sql.Literal(str(mark)))).fetchone()
-    assert row is not None  # noqa: S101 a SELECT without FROM gives a row
-    return tuple(row)
+class _Answer(NamedTuple):
+    catalogs: Counts
+    settings: tuple[str, ...]
+    has_rows: tuple[bool, ...]
+    filled: tuple[Counts, ...]
+    positions: tuple[Position, ...]
+
+
+def _ask(connection: psycopg.Connection[Any], mark: int) -> _Answer:
+    row = connection.execute(_asking(mark)).fetchone()
+    assert row is not None  # noqa: S101 each of its parts is an aggregate
+    catalogs, settings, has_rows, filled, lasts, called = row
+    return _Answer(
+        Counts(*catalogs),
+        tuple(settings or ()),
+        tuple(has_rows),
+        tuple(Counts(*each) for each in filled),
+        tuple(zip(lasts or (), called or (), strict=True)),
+    )
+
+
+@lru_cache
+def _asking(mark: int) -> sql.Composed:
+    return _format("ask", mark=sql.Literal(str(mark)))
 
 
 def _lasting(connection: psycopg.Connection[Any], mark: int) -> Counts:
@@ -130,18 +151,19 @@ def _prepare(
             counts=_format("counts", mark=sql.SQL("$1")),
             empty=_list(_format("has_rows", table=sql.Identifier(*name)) for name in empty),
             filled=_list(_counting(each.name, sql.SQL("$1")) for each in filled),
-            sequences=_list(_format("position", sequence=sql.Identifier(*name)) for name in sequences),
+            sequences=sql.SQL(" UNION ALL ").join(
+                [_queries["no_position"]] + [_format("position", sequence=sql.Identifier(*name)) for name in sequences]
+            ),
         )
     )
 
 
-def set_back(sequence: Name, position: str) -> sql.Composed:
+@lru_cache
+def set_back(sequence: Name, position: Position) -> sql.Composed:
     """The statement that puts a sequence where it was."""
-    last, is_called = position.split()
+    last, is_called = position
     name = sql.Identifier(*sequence).as_string()
-    return _format(
-        "set_back", sequence=sql.Literal(name), last=sql.Literal(int(last)), is_called=sql.Literal(is_called == "true")
-    )
+    return _format("set_back", sequence=sql.Literal(name), last=sql.Literal(last), is_called=sql.Literal(is_called))
 
 
 def _filled(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from shardwright.testing.baseline import Baseline, Filled, Look, Name
+from shardwright.testing.baseline import Baseline, Filled, Look, Name, Position
 
 Way = Literal["untouched", "emptied", "copied"]
 
@@ -18,7 +18,7 @@ class Cure:
     empty: tuple[Name, ...] = ()
     trim: tuple[Name, ...] = ()
     refill: tuple[Filled, ...] = ()
-    sequences: tuple[tuple[Name, str], ...] = ()
+    sequences: tuple[tuple[Name, Position], ...] = ()
 
 
 UNTOUCHED = Cure("untouched")

@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -27,6 +28,7 @@ _SETTINGS = {
     "session_replication_role": "replica",
     "lock_timeout": "5s",
     "statement_timeout": "60s",
+    "max_parallel_workers_per_gather": "0",  # the parts of the look come in their order
     "plan_cache_mode": "force_generic_plan",  # the look has many parts, and its plan never another shape
 }
 _queries = load(__package__)
@@ -94,6 +96,7 @@ class KeptDatabase:
         if self._connection is None or self._connection.closed:
             self._connection = connect(self.url, application_name=NAME, settings=_SETTINGS)
             baseline.prepare(self._connection, self._baseline)
+            self._connection.execute(_queries["large"].format(few=sql.Literal(FEW)))
         return self._connection
 
     def _needed(self) -> Cure:
@@ -109,8 +112,8 @@ class KeptDatabase:
 
     def _apply(self, needed: Cure) -> None:
         """All in one round trip, unless a table has to be filled anew."""
-        connection, tables = self._open(), [sql.Identifier(*name) for name in needed.empty]
-        statements = [_queries["delete_all"].format(table=table) for table in tables]
+        connection, tables = self._open(), needed.empty
+        statements = [_emptying(*name) for name in tables]
         statements += [
             _queries["delete_new"].format(table=sql.Identifier(*name), mark=sql.Literal(str(self._baseline.mark)))
             for name in needed.trim
@@ -119,14 +122,14 @@ class KeptDatabase:
         if needed.refill:
             self._refill(connection, needed, statements)
             statements = []
-        names = sql.SQL(", ").join(sql.Literal(table.as_string()) for table in tables)
-        statements += [_queries["large"].format(tables=names, few=sql.Literal(FEW))] if tables else []
+        names = [sql.Identifier(*name).as_string() for name in tables]
+        statements += [_queries["ask_large"].format(tables=sql.Literal(names))] if tables else []
         if statements:
             cursor = connection.execute(sql.SQL("; ").join(statements))
             while cursor.nextset():
                 pass
-            for large in cursor.fetchall() if tables else ():  # its empty pages would be read at every look
-                connection.execute(_queries["vacuum"].format(table=tables[large[0] - 1]))
+            for (large,) in cursor.fetchall() if tables else ():  # its empty pages would be read at every look
+                connection.execute(_queries["vacuum"].format(table=sql.Identifier(*tables[large - 1])))
 
     def _refill(self, connection: psycopg.Connection[Any], needed: Cure, first: list[sql.Composed]) -> None:
         with connection.transaction(), connection.cursor() as cursor:
@@ -134,7 +137,7 @@ class KeptDatabase:
                 cursor.execute(statement)
             for table in needed.refill:
                 name, columns = sql.Identifier(*table.name), sql.SQL(", ").join(map(sql.Identifier, table.columns))
-                cursor.execute(_queries["delete_all"].format(table=name))
+                cursor.execute(_emptying(*table.name))
                 with cursor.copy(_queries["give_rows"].format(table=name, columns=columns)) as copy:
                     copy.write(table.contents or b"")
         row = connection.execute(_queries["mark"]).fetchone()
@@ -147,6 +150,11 @@ class KeptDatabase:
         _last[self.url.identity] = self
         self._replaced()
         return "copied"
+
+
+@lru_cache
+def _emptying(schema: str, table: str) -> sql.Composed:
+    return _queries["delete_all"].format(table=sql.Identifier(schema, table))
 
 
 def end_sessions(url: DatabaseUrl) -> None:

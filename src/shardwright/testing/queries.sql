@@ -56,45 +56,46 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgenabled IN ('A', 'R') A
     OR EXISTS (SELECT FROM pg_catalog.pg_rewrite WHERE ev_enabled IN ('A', 'R') AND ev_type <> '1')
 
 -- name: look
--- A row's xmin never goes back: rows older than the mark are those that were there, if they are as many.
--- One aggregate a catalog, and prepared: it is asked after every test, and this is the fastest.
-PREPARE shardwright_look (text) AS SELECT ARRAY[
-           (SELECT {counts} FROM pg_catalog.pg_class WHERE oid >= 16384 AND relpersistence <> 't'),
-           (SELECT {counts} FROM pg_catalog.pg_attribute WHERE attrelid >= 16384 AND attnum > 0),
-           (SELECT {counts} FROM pg_catalog.pg_index WHERE indexrelid >= 16384),
-           (SELECT {counts} FROM pg_catalog.pg_attrdef),
-           (SELECT {counts} FROM pg_catalog.pg_trigger),
-           (SELECT {counts} FROM pg_catalog.pg_inherits),
-           (SELECT {counts} FROM pg_catalog.pg_policy),
-           (SELECT {counts} FROM pg_catalog.pg_sequence),
-           (SELECT {counts} FROM pg_catalog.pg_rewrite WHERE oid >= 16384),
-           (SELECT {counts} FROM pg_catalog.pg_constraint WHERE oid >= 16384),
-           (SELECT {counts} FROM pg_catalog.pg_type WHERE oid >= 16384),
-           (SELECT {counts} FROM pg_catalog.pg_proc WHERE oid >= 16384),
-           (SELECT {counts} FROM pg_catalog.pg_namespace WHERE nspname NOT LIKE 'pg\_%temp\_%'),
-           (SELECT {counts} FROM pg_catalog.pg_enum),
-           (SELECT {counts} FROM pg_catalog.pg_operator WHERE oid >= 16384),
-           (SELECT {counts} FROM pg_catalog.pg_cast WHERE oid >= 16384),
-           (SELECT {counts} FROM pg_catalog.pg_collation WHERE oid >= 16384),
-           (SELECT {counts} FROM pg_catalog.pg_extension),
-           (SELECT {counts} FROM pg_catalog.pg_event_trigger),
-           (SELECT {counts} FROM pg_catalog.pg_publication),
-           (SELECT {counts} FROM pg_catalog.pg_publication_rel),
-           (SELECT {counts} FROM pg_catalog.pg_default_acl),
-           (SELECT {counts} FROM pg_catalog.pg_statistic_ext),
-           (SELECT {counts} FROM pg_catalog.pg_foreign_server),
-           (SELECT {counts} FROM pg_catalog.pg_foreign_table),
-           (SELECT {counts} FROM pg_catalog.pg_largeobject_metadata),
-           (SELECT {counts} FROM pg_catalog.pg_largeobject)
-       ]::bigint[],
-       ARRAY(SELECT pg_catalog.concat_ws(' ', setrole, setconfig)
-             FROM pg_catalog.pg_db_role_setting
-             WHERE setdatabase = (SELECT oid FROM pg_catalog.pg_database
-                                  WHERE datname = pg_catalog.current_database())
-             ORDER BY setrole),
-       ARRAY[{empty}]::boolean[],
-       ARRAY[{filled}]::bigint[],
-       ARRAY[{sequences}]::text[]
+-- A row's xmin never goes back: rows older than the mark are those that were there, if they are as many. Of all catalogs
+-- together, too: in none can they have become more. It is asked after every test: prepared, and with the fewest parts.
+PREPARE shardwright_look (text) AS
+SELECT catalog.counts, settings.found, ARRAY[{empty}]::boolean[], ARRAY[{filled}]::bigint[], moved.lasts, moved.called
+FROM (SELECT {counts} AS counts FROM (
+           SELECT xmin FROM pg_catalog.pg_class WHERE oid >= 16384 AND relpersistence <> 't' UNION ALL
+           SELECT xmin FROM pg_catalog.pg_attribute WHERE attrelid >= 16384 AND attnum > 0 UNION ALL
+           SELECT xmin FROM pg_catalog.pg_index WHERE indexrelid >= 16384 UNION ALL
+           SELECT xmin FROM pg_catalog.pg_attrdef UNION ALL
+           SELECT xmin FROM pg_catalog.pg_trigger UNION ALL
+           SELECT xmin FROM pg_catalog.pg_inherits UNION ALL
+           SELECT xmin FROM pg_catalog.pg_policy UNION ALL
+           SELECT xmin FROM pg_catalog.pg_sequence UNION ALL
+           SELECT xmin FROM pg_catalog.pg_rewrite WHERE oid >= 16384 UNION ALL
+           SELECT xmin FROM pg_catalog.pg_constraint WHERE oid >= 16384 UNION ALL
+           SELECT xmin FROM pg_catalog.pg_type WHERE oid >= 16384 UNION ALL
+           SELECT xmin FROM pg_catalog.pg_proc WHERE oid >= 16384 UNION ALL
+           SELECT xmin FROM pg_catalog.pg_namespace WHERE nspname NOT LIKE 'pg\_%temp\_%' UNION ALL
+           SELECT xmin FROM pg_catalog.pg_enum UNION ALL
+           SELECT xmin FROM pg_catalog.pg_operator WHERE oid >= 16384 UNION ALL
+           SELECT xmin FROM pg_catalog.pg_cast WHERE oid >= 16384 UNION ALL
+           SELECT xmin FROM pg_catalog.pg_collation WHERE oid >= 16384 UNION ALL
+           SELECT xmin FROM pg_catalog.pg_extension UNION ALL
+           SELECT xmin FROM pg_catalog.pg_event_trigger UNION ALL
+           SELECT xmin FROM pg_catalog.pg_publication UNION ALL
+           SELECT xmin FROM pg_catalog.pg_publication_rel UNION ALL
+           SELECT xmin FROM pg_catalog.pg_default_acl UNION ALL
+           SELECT xmin FROM pg_catalog.pg_statistic_ext UNION ALL
+           SELECT xmin FROM pg_catalog.pg_foreign_server UNION ALL
+           SELECT xmin FROM pg_catalog.pg_foreign_table UNION ALL
+           SELECT xmin FROM pg_catalog.pg_largeobject_metadata UNION ALL
+           SELECT xmin FROM pg_catalog.pg_largeobject
+     ) AS entry) AS catalog,
+     (SELECT pg_catalog.array_agg(pg_catalog.concat_ws(' ', setrole, setconfig) ORDER BY setrole) AS found
+      FROM pg_catalog.pg_db_role_setting
+      WHERE setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+     ) AS settings,
+     (SELECT pg_catalog.array_agg(last_value) AS lasts, pg_catalog.array_agg(is_called) AS called FROM (
+           {sequences}
+     ) AS sequence) AS moved
 
 -- name: ask
 EXECUTE shardwright_look ({mark})
@@ -179,8 +180,11 @@ EXISTS (SELECT FROM ONLY {table})
 -- name: how_many
 (SELECT {counts} FROM ONLY {table})
 
+-- name: no_position
+SELECT NULL::bigint AS last_value, NULL::boolean AS is_called WHERE false
+
 -- name: position
-(SELECT last_value || ' ' || is_called FROM {sequence})
+SELECT last_value, is_called FROM {sequence}
 
 -- name: any_row
 SELECT EXISTS (SELECT FROM ONLY {table})
@@ -204,9 +208,13 @@ SELECT pg_catalog.setval({sequence}, {last}, {is_called})
 VACUUM (ANALYZE false) {table}
 
 -- name: large
+PREPARE shardwright_large (text[]) AS
 SELECT number
-FROM pg_catalog.unnest(ARRAY[{tables}]::text[]) WITH ORDINALITY AS class (name, number)
+FROM pg_catalog.unnest($1) WITH ORDINALITY AS class (name, number)
 WHERE pg_catalog.pg_relation_size(name::pg_catalog.regclass) > {few}
+
+-- name: ask_large
+EXECUTE shardwright_large ({tables})
 
 -- name: allow_connections
 ALTER DATABASE {database} ALLOW_CONNECTIONS {allowed}

@@ -16,6 +16,7 @@ from psycopg import sql
 
 from shardwright.transfer.drain import make_room
 from shardwright.transfer.scope import MovedTable, Scope
+from shardwright.transfer.sessions import hold
 from shardwright.transfer.stream import stream
 
 _BUCKETS = 4096
@@ -80,6 +81,7 @@ def compare(
 ) -> Comparison:
     """Both sides as the two sessions see them; `done` is told how many tables are compared. Raises psycopg.Error."""
     proofs: list[tuple[TableProof, TableProof]] = []
+    hold(source)  # which may have done with a table long before the other has
     with ThreadPoolExecutor(1, thread_name_prefix="compare") as pool:
         for table in scope.tables:
             there = pool.submit(_prove, target, table, None)
@@ -102,6 +104,8 @@ def compare_frozen(
     proofs: list[tuple[TableProof, TableProof]] = []
     left_out: dict[int, sql.Composable] = {}
     with frozen.transaction(force_rollback=True), ThreadPoolExecutor(1, thread_name_prefix="compare") as pool:
+        hold(frozen)
+        hold(living)
         _make_room(frozen, scope)
         for table in scope.tables:
             if _bring_changed(living, frozen, table):

@@ -29,7 +29,7 @@ from shardwright.runs.kinds import Progress, StepContext
 from shardwright.transfer.clear import clear_table
 from shardwright.transfer.drain import BY_INDEX, drain, forget_drained, make_room, snapshot
 from shardwright.transfer.scope import MovedTable, Scope
-from shardwright.transfer.sessions import Sessions, write_silently
+from shardwright.transfer.sessions import Sessions, hold, write_silently
 from shardwright.transfer.shares import Share
 from shardwright.transfer.stream import Pace, Streamed, stream
 
@@ -43,7 +43,6 @@ _MOST_SHARES = 8
 _WHOLE = 0
 _FILES = -1  # not a part: under it the ledger has the number of the files in which the table lay when it was shared out
 _ALONE = "SET LOCAL max_parallel_workers_per_gather = 0"  # a worker hands on each row, and streams are at work already
-_HELD = "SET LOCAL idle_in_transaction_session_timeout = 0"  # a share that is slowed down may take hours
 _queries = load(__package__, "copy.sql")
 
 
@@ -251,7 +250,7 @@ class Copy:
         Raises _Rewritten where the rows of the shares, of which `first` is one, do not lie any more where they did.
         """
         with snapshot(reader) as taken:
-            reader.execute(_HELD)
+            hold(reader)  # a share that is slowed down may take hours
             if first.share is not None and first.share.blocks is not None:
                 self._hold(reader, writer, first.table)
             row = reader.execute("SELECT pg_catalog.pg_export_snapshot()").fetchone()

@@ -123,9 +123,25 @@ def _is_settled(connection: psycopg.Connection[Any]) -> bool:
     return False
 
 
+def hold(connection: psycopg.Connection[Any]) -> None:
+    """The transaction lasts however long the session has to wait for its next word: for another session, or a pace."""
+    if connection.info.transaction_status == TransactionStatus.INTRANS:
+        connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+
+
 def short_lock(seconds: timedelta) -> sql.Composed:
     """SET LOCAL, so that nobody waits behind us for longer."""
     return sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{milliseconds(seconds)}ms"))
+
+
+def may_write_silently(connection: psycopg.Connection[Any]) -> bool:
+    """Whether `write_silently` would do so: tried and undone, since managed services give the right beside the ACL."""
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute("SET LOCAL session_replication_role = replica")
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    return True
 
 
 def write_silently(connection: psycopg.Connection[Any]) -> bool:

@@ -37,10 +37,14 @@ def check(site: Site, request: Request) -> Response:
 
 
 def alerts(site: Site, request: Request) -> Response:
-    """The alerts that fire."""
+    """The alerts that fire, and those that were over lately."""
     del request
     found = site.picture()
-    return _waiting() if found is None else as_json({"alerts": [each.as_dict() for each in found.alerts]})
+    if found is None:
+        return _waiting()
+    return as_json(
+        {"alerts": [each.as_dict() for each in found.alerts], "over": [each.as_dict() for each in found.over]}
+    )
 
 
 def runs(site: Site, request: Request) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -15,6 +16,7 @@ from shardwright.bluegreen.shard_sets.drop import drop
 from shardwright.bluegreen.status import ChangeStatus
 from shardwright.pg import databases
 from two_sets import Sets
+from two_shards import SCHEMA
 
 PAGE = Path(__file__).parents[3] / "docs" / "howto" / "operations.md"
 NOTHING_FOR_ALL = "REVOKE ALL ON DATABASE {database} FROM PUBLIC; REVOKE ALL ON SCHEMA public FROM PUBLIC"
@@ -120,6 +122,19 @@ def test_grants_that_nothing_gives_on_green(sets: Sets) -> None:
     finding = sets.one(grants)
     assert (finding.severity, finding.shard) == ("warning", None)
     assert finding.fact.startswith(f"green, once its shards are made: role {app} may not ")
+
+
+def test_a_role_that_greens_server_has_not(sets: Sets, make_frail_database: Callable[[], str]) -> None:
+    """Is named with what it may do on blue, and what to grant once it is made; the server that has it lacks no role."""
+    app, sets.role = sets.carrier(), None
+    sets.urls["green_1"] = make_frail_database()
+    sets.sql("green_1", f"{SCHEMA}; CREATE TABLE alembic_version AS SELECT 'one' AS version_num")
+    sets.blue(f"GRANT SELECT ON orgs TO {app}")
+    near, far = sets.find(grants)
+    assert (near.shard, far.shard) == ("green_0", "green_1")
+    assert "it is not on that server" not in near.fact
+    assert far.fact == f"green_1: role {app} may not SELECT on orgs: it is not on that server, as it may on blue"
+    assert far.cure == f'make the role there; then GRANT SELECT ON TABLE "public"."orgs" TO "{app}"'
 
 
 def test_the_rights_at_the_end(sets: Sets) -> None:

@@ -14,6 +14,7 @@ from shardwright.move.preflight.ownership import ownership
 from shardwright.move.preflight.row_security import row_security
 from shardwright.move.preflight.table_rights import table_rights
 from shardwright.move.preflight.triggers import triggers
+from shardwright.transfer.sessions import may_write_silently
 from two_shards import Shards
 
 NOTICE = """CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL\\; END'"""
@@ -124,3 +125,17 @@ def test_each_of_the_rights_is_needed(shards: Shards, lacking: int) -> None:
     shards.mover(*(grant for number, grant in enumerate(shards.enough) if number != lacking))
     with shards.ground() as ground:
         assert any(each.severity != "note" for each in preflight(ground))
+
+
+@pytest.mark.parametrize(("grants", "may"), [(slice(None), True), (slice(-1), False)])
+def test_the_right_to_write_silently_is_tried(shards: Shards, grants: slice, may: bool) -> None:
+    """What is asked is the server, not its list of grants, which services that manage servers leave out; and neither a
+    session nor a transaction is a replica's afterwards, or broken."""
+    shards.mover(*shards.enough[grants])
+    with shards.ground() as ground:
+        connection = ground.source_side.connection
+        assert may_write_silently(connection) is may
+        with connection.transaction():
+            assert may_write_silently(connection) is may
+            assert connection.execute("SHOW session_replication_role").fetchone() == ("origin",)
+        assert connection.execute("SHOW session_replication_role").fetchone() == ("origin",)

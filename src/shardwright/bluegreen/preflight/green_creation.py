@@ -13,6 +13,7 @@ from shardwright.pg.connect import connect
 from shardwright.pg.databases import MAINTENANCE
 from shardwright.pg.queries import load
 from shardwright.shard import Shard
+from shardwright.transfer.sessions import may_write_silently
 
 _queries = load(__package__)
 _NAME = "shardwright bluegreen plan"
@@ -36,8 +37,9 @@ def _makers(shard: Shard, like: databases.Nature | None) -> Iterator[Finding]:
     with connect(shard.url.with_database(MAINTENANCE), application_name=_NAME) as admin:
         row = admin.execute(_queries["maker"], {"owner": like.owner if like else None}).fetchone()
         roles = databases.roles_of(admin)
+        may_be_replica = may_write_silently(admin)
     assert row is not None  # noqa: S101 a SELECT of one row
-    role, may_create, may_be_replica, owner_is_there = row
+    role, may_create, owner_is_there = row
     if not may_create:
         fact = f"role {role} may not create {shard.url.database} on {shard.host}"
         yield green_creation.error(fact, f"ALTER ROLE {quoted(role)} CREATEDB", shard=shard.name)

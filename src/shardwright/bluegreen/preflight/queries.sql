@@ -26,6 +26,5 @@ SELECT move FROM shardwright.move ORDER BY move
 SELECT
     current_user::text,
     rolcreatedb OR rolsuper,
-    pg_catalog.has_parameter_privilege('session_replication_role', 'SET'),
     EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = %(owner)s::text)
 FROM pg_catalog.pg_roles WHERE rolname = current_user

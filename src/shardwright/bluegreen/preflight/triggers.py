@@ -11,6 +11,7 @@ from shardwright.move.preflight.finding import Finding
 from shardwright.move.preflight.said import quoted
 from shardwright.move.preflight.triggers import fires_for_replicas
 from shardwright.pg.queries import load
+from shardwright.transfer.sessions import may_write_silently
 
 _queries = load("shardwright.move.preflight")
 _INSERT_OR_DELETE: Final = 4 | 8
@@ -24,7 +25,7 @@ def triggers(ground: Ground) -> Iterator[Finding]:
     warning.
     """
     for side in ground.sides:
-        if not side.one(_queries["may_be_replica"])[0]:
+        if not may_write_silently(side.connection):
             fact = f"role {side.role} may not set session_replication_role on {side.name}"
             grant = f"GRANT SET ON PARAMETER session_replication_role TO {quoted(side.role)}"
             yield triggers.error(fact, grant, shard=side.name)

@@ -8,6 +8,7 @@ import typer
 
 from shardwright.cli.app import app, command
 from shardwright.cli.commands.schema import Jobs, Shards, tell
+from shardwright.cli.commands.tenants import tell_directory
 from shardwright.cli.screen import Screen
 from shardwright.cli.words import counted
 from shardwright.runs.stopping import StopRequest, stop_on_signals
@@ -55,7 +56,9 @@ def reset(
             stop=stop,
             on_event=listener,
         )
-    return tell(screen, result)
+    tell(screen, result)
+    tell_directory(screen, result.directory)
+    return result.exit_code
 
 
 def confirm_reset(screen: Screen, databases: list[str]) -> None:

@@ -9,6 +9,7 @@ import typer
 from shardwright.cli.app import app, command
 from shardwright.cli.commands.data import confirm_reset, show_reset
 from shardwright.cli.commands.schema import tell, tell_end
+from shardwright.cli.commands.tenants import tell_directory
 from shardwright.cli.screen import Screen
 from shardwright.runs.stopping import StopRequest, stop_on_signals
 
@@ -23,7 +24,7 @@ _Clusters = Annotated[int | None, typer.Option("--clusters", min=1, help="How ma
 
 @command(group, "up", changes=True, examples=("shardwright dev up", "shardwright dev up --shards 6 --clusters 2"))
 def up(screen: Screen, *, shards: _Shards = None, clusters: _Clusters = None) -> int:
-    """Start the servers, create the databases, migrate, seed. Repeatable."""
+    """Start the servers, create the databases, migrate, seed, take the tenants into the directory. Repeatable."""
     fleet = screen.fleet()
     if screen.dry_run:
         return _say(screen, fleet.plan_dev_up(shards=shards, clusters=clusters))
@@ -36,11 +37,13 @@ def up(screen: Screen, *, shards: _Shards = None, clusters: _Clusters = None) ->
             "created": list(result.created),
             "migrate": result.migrated.as_dict(),
             "seed": result.seeded.as_dict() if result.seeded else None,
+            "tenants": result.directory.as_dict() if result.directory else None,
         }
     )
     tell_end(screen, result.migrated)
     if result.seeded is not None:
         tell_end(screen, result.seeded)
+    tell_directory(screen, result.directory)
     for shard in result.fleet.shards:
         screen.line(f"  {shard.name}  {shard.url.redacted}")
     return result.exit_code
@@ -79,7 +82,9 @@ def reset(screen: Screen) -> int:
     confirm_reset(screen, databases)
     with screen.progress() as listener, stop_on_signals(StopRequest()) as stop:
         result = fleet.reset(seed=with_seed, verbose=screen.verbose, stop=stop, on_event=listener)
-    return tell(screen, result)
+    tell(screen, result)
+    tell_directory(screen, result.directory)
+    return result.exit_code
 
 
 def _say(screen: Screen, lines: list[str]) -> int:

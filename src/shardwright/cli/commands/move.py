@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,12 +25,19 @@ if TYPE_CHECKING:
 
 
 class _MoveGroup(typer.core.TyperGroup):
-    """`move acme --to shard_2` means `move start acme --to shard_2`: the first word is a tenant where it is no command."""
+    """`move acme --to shard_2` means `move start acme --to shard_2`: the first word is a tenant where it is no command.
+
+    Without --to it is no tenant if it is nearly a command.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h") and not self._is_misspelt(args):
             args = ["start", *args]
         return super().parse_args(ctx, args)
+
+    def _is_misspelt(self, args: list[str]) -> bool:
+        has_target = any(each.partition("=")[0] == "--to" for each in args)
+        return not has_target and bool(get_close_matches(args[0], self.commands))
 
 
 group = typer.Typer(cls=_MoveGroup, no_args_is_help=True, help="Move a tenant to another shard while it keeps working.")

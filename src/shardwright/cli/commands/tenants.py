@@ -15,6 +15,7 @@ from shardwright.cli.words import MANY, Line, counted, identifier
 if TYPE_CHECKING:
     from shardwright.catalog.comparison import Comparison, Difference
     from shardwright.catalog.placement import Placement
+    from shardwright.catalog.tenants import Sync
     from shardwright.move.verify import Verification
     from shardwright.pg.faults import Fault
 
@@ -125,12 +126,20 @@ def sync(
         screen.document(done.as_dict())
     done_with = {"unplaced", *(["elsewhere"] if accept else []), *(["missing"] if forget else [])}
     _tell(screen, done.comparison, done_with)
-    changes = {"added": done.added, "placed anew": done.accepted, "forgotten": done.forgotten}
-    told = [f"{number} {word}" for word, number in changes.items() if number or word == "added"]
     would = "would be: " if screen.dry_run else ""
-    rest = _summary(done.comparison, "as before", done_with)
-    screen.line(f"{would}{', '.join([*told, *rest])}", important=True)
+    screen.line(f"{would}{_changes(done, done_with)}", important=True)
     return done.exit_code
+
+
+def tell_directory(screen: Screen, done: Sync | None) -> None:
+    """What became of the directory beside something else that was done: in one line, if all is well with it."""
+    if done is None:
+        return
+    done_with = {"unplaced", *(["elsewhere"] if done.accepted else []), *(["missing"] if done.forgotten else [])}
+    for text, style in (*_lines(done.comparison, done_with), *_unread_lines(done.comparison.unread)):
+        if style == "red":
+            screen.line(text, style=style, important=True)
+    screen.line(f"directory: {_changes(done, done_with)}", important=True)
 
 
 @command(group, "verify", examples=("shardwright tenants verify", "shardwright tenants verify --json"))
@@ -150,6 +159,12 @@ def verification_lines(found: Verification, told: Collection[str] = ()) -> Itera
     yield from _unread_lines({name: fault for name, fault in found.comparison.unread.items() if name not in told})
     for each in (*found.fences, *found.orphans):
         yield f"✗ {each.shard}: {each.fact}; try: {each.cure}", "red"
+
+
+def _changes(done: Sync, done_with: Collection[str]) -> str:
+    changes = {"added": done.added, "placed anew": done.accepted, "forgotten": done.forgotten}
+    told = [f"{number} {word}" for word, number in changes.items() if number or word == "added"]
+    return ", ".join([*told, *_summary(done.comparison, "as before", done_with)])
 
 
 def _line(found: Placement) -> str:

@@ -12,7 +12,7 @@ from typing import Self
 from shardwright import errors
 from shardwright.catalog.control import beside_control
 from shardwright.config import Config
-from shardwright.dsn import DatabaseUrl
+from shardwright.dsn import DatabaseUrl, redact
 from shardwright.monitor.alerts.alert import Alert, Key
 from shardwright.monitor.alerts.damping import Damping
 from shardwright.monitor.alerts.memory import LocalMemory, Memory
@@ -116,6 +116,9 @@ class Bell:
                     memory.heard(lines, receiver.name)
             except NotTold as error:
                 failures.append(str(error))
+                memory.failed(lines)
+            except Exception as error:  # noqa: BLE001 nothing that one receiver does may keep the others from hearing
+                failures.append(f"{type(error).__name__}: {redact(str(error))}")
                 memory.failed(lines)
         self._owes[type(memory)] = memory.owes(names)
         return failures

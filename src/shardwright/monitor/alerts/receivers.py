@@ -113,8 +113,8 @@ class Command:
         text = json.dumps(self.document(alerts))
         try:
             done = subprocess.run(
-                self.arguments, input=text, text=True, timeout=_COMMAND_PATIENCE, check=False,
-                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                self.arguments, input=text, encoding="utf-8", errors="replace", timeout=_COMMAND_PATIENCE,
+                check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise NotTold(f"the command {self.arguments[0]} did not end in {_COMMAND_PATIENCE:.0f} s") from None

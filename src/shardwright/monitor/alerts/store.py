@@ -29,6 +29,10 @@ class AlertStore:
         rows = self._connection.execute(_queries["firing"], {"shard_set": self._shard_set})
         return {alert.key: alert for alert in (Alert(*row) for row in rows)}
 
+    def over(self) -> list[Alert]:
+        """Those that were over in the last seven days, fifty at most, the last first."""
+        return [Alert(*row) for row in self._connection.execute(_queries["over"], {"shard_set": self._shard_set})]
+
     def begin(self, alerts: Iterable[Alert], told: Mapping[str, str] | None = None) -> None:
         """As `Memory` says."""
         self._each("begin", alerts, told)

@@ -4,6 +4,14 @@ FROM shardwright.alert
 WHERE shard_set = %(shard_set)s AND resolved_at IS NULL
 ORDER BY since, id
 
+-- name: over
+-- Of the last five hundred alone: what is asked with every picture must not grow with the years.
+SELECT rule, subject, severity, fact, cure, since, resolved_at
+FROM (SELECT * FROM shardwright.alert WHERE shard_set = %(shard_set)s ORDER BY id DESC LIMIT 500) AS latest
+WHERE resolved_at > clock_timestamp() - interval '7 days'
+ORDER BY resolved_at DESC, id DESC
+LIMIT 50
+
 -- name: begin
 -- Of several processes that see the same, one has its line in.
 INSERT INTO shardwright.alert (shard_set, rule, subject, severity, fact, cure, since, told)

@@ -83,9 +83,6 @@ JOIN pg_class AS class ON class.relnamespace = space.oid AND class.relname = cho
 WHERE row_security_active(class.oid)
 ORDER BY 1, 2
 
--- name: may_be_replica
-SELECT has_parameter_privilege('session_replication_role', 'SET')
-
 -- name: triggers
 -- Bits of tgtype: 4 INSERT, 8 DELETE. A partition's copy of its table's trigger has a parent.
 SELECT space.nspname, class.relname, tgname, tgenabled IN ('A', 'R') AS is_for_replicas, tgenabled <> 'R' AS is_for_us

@@ -12,6 +12,7 @@ from shardwright.move.preflight.said import listed, quoted
 from shardwright.pg.queries import load
 from shardwright.pg.tables import TableName
 from shardwright.transfer.graph import columns_text, with_partitions
+from shardwright.transfer.sessions import may_write_silently
 
 _queries = load(__package__)
 _INSERT_OR_DELETE: Final = 4 | 8
@@ -30,7 +31,7 @@ def triggers(ground: Ground) -> Iterator[Finding]:
     for side in ground.sides:
         events = _DELETE if side is ground.source_side else _INSERT_OR_DELETE
         found = side.ask_of(side.carried, _queries["triggers"], events=events)
-        if side.one(_queries["may_be_replica"])[0]:
+        if may_write_silently(side.connection):
             yield from fires_for_replicas(side, found)
         else:
             yield from _without_the_right(ground, side, found)

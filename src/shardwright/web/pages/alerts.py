@@ -1,4 +1,4 @@
-"""What is wrong right now, the worst first."""
+"""What is wrong right now, the worst first; and what was lately."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from shardwright.web.site import Site
 
 
 def alerts(site: Site, request: Request) -> Response:
-    """The alerts that fire."""
+    """The alerts that fire, and those that are over."""
     picture = site.picture()
     if picture is None:
         return site.render(request, "waiting.html", section="/alerts")
