@@ -421,6 +421,15 @@ class NoOpenChange(NoSuchChange):
 
 
 @dataclass(eq=False)
+class NoSuchRebalance(ControlError):
+    """No rebalance is open, there never was one, or the run is none."""
+
+    what: str
+    fact = "{what}: there is no such rebalance"
+    cure = "shardwright rebalance status   shows the last one; shardwright rebalance plan   what a new one would do"
+
+
+@dataclass(eq=False)
 class NoSuchTenant(ControlError):
     """The directory has no tenant of that id."""
 
@@ -679,12 +688,13 @@ class TenantExists(Refused):
 
 @dataclass(eq=False)
 class ClosedToNew(Refused):
-    """A new tenant was to be placed where none are placed: on a green shard before the switch, a blue one after it."""
+    """A new tenant was to be placed where none are placed: on a shard that is drained, or on the side of a blue-green
+    change that takes none."""
 
     tenant: str
     reason: str
     fact = "tenant {tenant!r} can't be placed: {reason}"
-    cure = "shardwright bluegreen status"
+    cure = "shardwright shards undrain NAME   opens a drained one; else: shardwright bluegreen status"
 
 
 @dataclass(eq=False)
@@ -790,10 +800,60 @@ class NotSwitched(Refused):
 
 @dataclass(eq=False)
 class MovesUnderWay(Refused):
-    """Tenants are on the move, and a blue-green change takes all of them along."""
+    """Tenants are on the move, or a rebalance is open, and a blue-green change takes all of them along."""
 
-    fact = "tenants are on the move: a blue-green change begins when none is"
-    cure = "shardwright move status   shows them; then: shardwright move finish ID, or: shardwright move undo ID"
+    fact = "tenants are on the move, or are to be: a blue-green change begins when no move and no rebalance is open"
+    cure = (
+        "shardwright move status; shardwright rebalance status   show them; then: shardwright move finish ID, or: "
+        "shardwright rebalance finish"
+    )
+
+
+@dataclass(eq=False)
+class RebalanceUnderWay(Refused):
+    """The fleet has a rebalance that is not at its end; as long as its way back is open, that is one too."""
+
+    action: str
+    run: int
+    fact = "{action}: rebalance {run} is open"
+    cure = "shardwright rebalance status; then: shardwright rebalance finish, or: shardwright rebalance undo"
+
+
+@dataclass(eq=False)
+class RebalanceNotThere(Refused):
+    """What was asked of a rebalance is for another part of its life."""
+
+    asked: str
+    run: int
+    phase: str
+    fact = "rebalance {run} is {phase}, and can't {asked}"
+    cure = (
+        "shardwright rebalance status; while it moves: shardwright rebalance cancel; once it has moved: shardwright "
+        "rebalance finish, or: shardwright rebalance undo"
+    )
+
+
+@dataclass(eq=False)
+class MoveStuck(Refused):
+    """A tenant that a rebalance is to take back can't be, for now."""
+
+    tenant: str
+    run: int
+    reason: str
+    fact = "tenant {tenant!r} can't be taken back: its move, run {run}, is parked: {reason}"
+    cure = "shardwright runs show {run}; mend it, then resume the rebalance: shardwright runs resume ID"
+
+
+@dataclass(eq=False)
+class ShardInUse(Refused):
+    """A shard was to be closed, opened or removed, and something of the fleet still needs it as it is."""
+
+    shard: str
+    asked: str
+    reason: str
+    help: str
+    fact = "{shard} can't be {asked}: {reason}"
+    cure = "{help}"
 
 
 @dataclass(eq=False)

@@ -29,6 +29,7 @@ from shardwright.catalog.add import add_shard, plan_add
 from shardwright.catalog.check import ShardHealth, check_control, check_shards
 from shardwright.catalog.control import open_control, read_control
 from shardwright.catalog.placement import Placement
+from shardwright.catalog.remove import plan_remove
 from shardwright.config import Config, FleetConfig
 from shardwright.embedded import LocalFleet, state_directory
 from shardwright.embedded.resolve import control_cluster, make_control, resolve
@@ -58,8 +59,16 @@ from shardwright.move.status import MoveStatus
 from shardwright.move.store import Move
 from shardwright.move.verify import Verification
 from shardwright.rebalance import load as loading
+from shardwright.rebalance import operate as rebalancing
+from shardwright.rebalance import shards as draining
+from shardwright.rebalance import start as rebalances
+from shardwright.rebalance import status as rebalanced
+from shardwright.rebalance import steps as balancing
 from shardwright.rebalance.load import Measurement
+from shardwright.rebalance.options import RebalanceOptions
 from shardwright.rebalance.read import FleetLoad, nothing_known, read_loads
+from shardwright.rebalance.start import Proposal
+from shardwright.rebalance.status import RebalanceStatus
 from shardwright.runs.board import Board, DurableRun, Places, RunEvent, StepRecord, WorkerSeen
 from shardwright.runs.eta import Eta, eta
 from shardwright.runs.events import Listener, ignore
@@ -82,7 +91,12 @@ ResetOptions = resets.ResetOptions
 SeedOptions = seeds.SeedOptions
 OnFailure = rollout.OnFailure
 MoveOptions = starting.MoveOptions
-KINDS: tuple[Kind, ...] = (detached.KIND, moving.KIND, greening.KIND)  # of durable runs, that a worker can carry
+KINDS: tuple[Kind, ...] = (
+    detached.KIND,
+    moving.KIND,
+    greening.KIND,
+    balancing.KIND,
+)  # of durable runs, that a worker can carry
 
 
 class Fleet:
@@ -676,6 +690,97 @@ class Fleet:
         """How shardwright.toml is to be written once the change is finished; None where that is done."""
         return afterwards(self.config) if self.config.bluegreen else None
 
+    # --- rebalancing ----------------------------------------------------------------------------
+
+    def plan_rebalance(self, options: RebalanceOptions | None = None, *, measure: bool = True) -> Proposal:
+        """Which tenants to move where, and what that brings; moves nothing.
+
+        Tenants whose figures are older than an hour are measured first, unless `measure` is false; the figures are
+        kept. Raises NoTenants, NoSuchShard, ChangeUnderWay, RebalanceUnderWay, ShardsSilent; ExtraMissing
+        without the extra `rebalance`.
+        """
+        fleet = self._for_acting if measure else self.resolved
+        return rebalances.plan_rebalance(fleet, options or RebalanceOptions(), fresh=self._fresh(measure=measure))
+
+    def start_rebalance(self, proposal: Proposal) -> int:
+        """The planned moves are in the queue, for whichever worker is free; gives the run.
+
+        Raises RebalanceUnderWay, ChangeUnderWay.
+        """
+        return rebalances.start_rebalance(self._for_acting, proposal)
+
+    def carry_rebalance(
+        self, run: int, *, stop: StopRequest | None = None, tell: Callable[[RunEvent], None] = lambda _: None
+    ) -> RebalanceStatus:
+        """The rebalance is carried by this process until it can't go on by itself; its moves by workers, if any take
+        them, else by this process too."""
+        self._carry(run, stop=stop, tell=tell)
+        found = self.rebalance_of_run(run)
+        assert found is not None  # noqa: S101 it was there a moment ago
+        return found
+
+    def rebalance_status(self) -> RebalanceStatus:
+        """The open rebalance, else the last. Raises NoSuchRebalance."""
+        if not self._has_control:
+            raise errors.NoSuchRebalance(what=f"shard set {self.config.fleet.set!r}")
+        return rebalanced.status(self.resolved)
+
+    def rebalance_of_run(self, number: int) -> RebalanceStatus | None:
+        """The rebalance that the run is; None where it is none."""
+        return rebalanced.status_of_run(self.resolved, number) if self._has_control else None
+
+    def cancel_rebalance(
+        self, *, stop: StopRequest | None = None, tell: Callable[[RunEvent], None] = lambda _: None
+    ) -> RebalanceStatus:
+        """Nothing more is begun, and tenants that are not switched yet stay where they are; those that were moved stay
+        moved, with their way back. Raises NoSuchRebalance, RebalanceNotThere."""
+        return self.carry_rebalance(self.ask_cancel_rebalance(), stop=stop, tell=tell)
+
+    def ask_cancel_rebalance(self) -> int:
+        """`cancel_rebalance`, left to whichever worker is free; gives the run."""
+        return rebalancing.ask_cancel(self._for_acting)
+
+    def undo_rebalance(
+        self, *, stop: StopRequest | None = None, tell: Callable[[RunEvent], None] = lambda _: None
+    ) -> RebalanceStatus:
+        """Every tenant whose source still has its rows is there again, with all that was written since, the last one
+        first. Raises NoSuchRebalance, RebalanceNotThere."""
+        return self.carry_rebalance(self.ask_undo_rebalance(), stop=stop, tell=tell)
+
+    def ask_undo_rebalance(self) -> int:
+        """`undo_rebalance`, left to whichever worker is free; gives the run."""
+        return rebalancing.ask_undo(self._for_acting)
+
+    def finish_rebalance(
+        self, *, stop: StopRequest | None = None, tell: Callable[[RunEvent], None] = lambda _: None
+    ) -> RebalanceStatus:
+        """The sources are cleaned, and the ways back closed. Raises NoSuchRebalance, RebalanceNotThere."""
+        return self.carry_rebalance(self.ask_finish_rebalance(), stop=stop, tell=tell)
+
+    def ask_finish_rebalance(self) -> int:
+        """`finish_rebalance`, left to whichever worker is free; gives the run."""
+        return rebalancing.ask_finish(self._for_acting)
+
+    def plan_drain(self, options: RebalanceOptions, *, measure: bool = True) -> Proposal:
+        """What `drain` would move; closes and moves nothing. Raises what that raises."""
+        fleet = self._for_acting if measure else self.resolved
+        return draining.plan_drain(fleet, options, fresh=self._fresh(measure=measure))
+
+    def drain(self, options: RebalanceOptions) -> tuple[Proposal, int | None]:
+        """The shards of `options.empty` take no new tenants, and the moves of those they have are in the queue; gives
+        the plan, and its run, None where nobody is to be moved.
+
+        Raises ShardInUse where no other shard would take new tenants, and what `plan_rebalance` raises.
+        """
+        return draining.drain(self._for_acting, options)
+
+    def undrain(self, name: str) -> None:
+        """The shard takes new tenants again. Raises NoSuchShard, ChangeUnderWay, ShardInUse while it is emptied."""
+        draining.undrain(self._for_acting, name)
+
+    def _fresh(self, *, measure: bool) -> timedelta | None:
+        return rebalances.FRESH if measure else None
+
     # --- shards and ledger --------------------------------------------------------------------
 
     def check_shards(self, *, shards: str | None = None) -> list[ShardHealth]:
@@ -704,6 +809,29 @@ class Fleet:
         # Only a database of the same name can be the same database, so only those are asked.
         others = [shard for shard in fleet.shards if shard != new and shard.url.database == new.url.database]
         return check_shards(fleet, [*others, new])[-1]
+
+    def require_removable(self, name: str) -> None:
+        """Raises what `remove_shard` would raise; changes nothing."""
+        self._refuse_to_remove_embedded_shards()
+        draining.require_removable(self.resolved, name)
+        plan_remove(self.config, name)
+
+    def remove_shard(self, name: str) -> None:
+        """The configuration file, the catalog and this fleet have the shard no more; its database is left as it is.
+
+        Raises ShardInUse where a tenant, a run or a way back needs it; NoSuchShard, ShardsSilent, UsageError,
+        ConfigError; everything is as it was then.
+        """
+        self._refuse_to_remove_embedded_shards()
+        self.config = draining.remove(self.config, self._for_acting, name)
+        self.__dict__.pop("resolved", None)
+
+    def _refuse_to_remove_embedded_shards(self) -> None:
+        if not self.config.shards:
+            raise errors.UsageError(
+                reason=f"{self.config.file} names no shards: they are embedded, on this machine",
+                help="shardwright dev down   stops them; --destroy takes their data away",
+            )
 
     def _refuse_to_replace_embedded_shards(self, name: str) -> None:
         local = LocalFleet.load(state_directory(self.config.project)) if self.config.is_embedded else None

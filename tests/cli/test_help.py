@@ -22,10 +22,14 @@ def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
 
 EVERYTHING = dict(walk(typer.main.get_command(app)))
 ACTING = {
-    words: each for words, each in EVERYTHING.items() if words and words not in {("dev",), ("move",), ("bluegreen",)}
+    words: each
+    for words, each in EVERYTHING.items()
+    if words and words not in {("dev",), ("move",), ("bluegreen",), ("rebalance",)}
 }
 CHANGING = {
     *("init", "dev up", "dev down", "dev reset", "shards add"),
+    *("shards drain", "shards undrain", "shards remove"),
+    *(f"rebalance {word}" for word in ("start", "cancel", "undo", "finish")),
     *("migrate", "rollback", "reset", "seed"),
     *("runs resume", "runs cancel", "runs pause", "runs approve"),
     *("tenants add", "tenants sync", "tenants load"),

@@ -29,6 +29,7 @@ def walk(command: Any, path: Words = ()) -> Iterator[Words]:
 COMMANDS = list(walk(typer.main.get_command(app)))
 ARGUMENTS: dict[Words, Words] = {
     ("shards", "add"): ("x", "postgresql://h/x"),
+    **{("shards", each): ("x",) for each in ("drain", "undrain", "remove")},
     ("tenants", "locate"): ("acme",),
     ("tenants", "add"): ("acme",),
     **{("move", each): ("acme", "--to", "shard_1") for each in ("start", "plan")},
@@ -43,6 +44,9 @@ def test_the_commands_are_those_of_the_documentation() -> None:
     """None is forgotten by the tests that walk them."""
     assert {" ".join(words) for words in COMMANDS} == {
         "init", "demo", "dev up", "dev down", "dev reset", "shards", "shards check", "shards add",
+        "shards drain", "shards undrain", "shards remove",
+        "rebalance plan", "rebalance start", "rebalance status", "rebalance follow", "rebalance cancel",
+        "rebalance undo", "rebalance finish",
         "tables", "status", "check", "lint", "migrate", "rollback", "reset", "seed", "runs", "runs show",
         "runs resume", "runs cancel", "runs pause", "runs approve", "worker", "serve",
         "move start", "move plan", "move status", "move undo", "move cancel", "move finish", "move verify",

@@ -112,6 +112,19 @@ def test_proven_verified_and_finished(make_arena: MakeArena) -> None:
         fleet.move_status("\0")
 
 
+def test_the_source_is_cleaned_where_only_a_table_without_a_key_was_written_to_since(make_arena: MakeArena) -> None:
+    """Such a table is left out of the comparison whole; the certificate has it as the source holds it all the same."""
+    arena = make_arena(rows=20)
+    with at("before certificate.make 1", lambda: arena.ask("there", _LATE, arena.tenant)) as was:
+        arena.move()
+    assert was.is_set()
+    arena.finish()
+    assert (arena.rows_of_tenant("home"), arena.ask("there", "SELECT n FROM log WHERE message = 'late'")) == (0, [(7,)])
+
+
+_LATE = "INSERT INTO log VALUES (%s, 'late', 7)"
+
+
 def test_what_was_written_there_comes_home(make_arena: MakeArena) -> None:
     """Undone after the switch, and again: the tenant's rows are those that were written last."""
     arena = make_arena()

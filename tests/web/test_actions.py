@@ -84,6 +84,20 @@ def test_a_change_is_undone_by_whoever_carries_it(clients: Clients, works: Works
     assert durable(fleet, run).wish == "cancel"
 
 
+@pytest.mark.parametrize(
+    ("state", "action", "phase"),
+    [("moving", "cancel", "stopping"), ("moved", "finish", "moved"), ("moved", "undo", "moved")],
+)
+def test_a_rebalance_is_ended_by_whoever_carries_it(
+    clients: Clients, works: Works, fleet: Fleet, state: str, action: str, phase: str
+) -> None:
+    """The button writes down what is wanted; nobody is moved in the request."""
+    run = works.rebalance(state=state)
+    assert press(sign_in(clients.open()), run, action) == 303
+    assert fleet.rebalance_status().rebalance.phase == phase
+    assert durable(fleet, run).direction == ("back" if action == "undo" else "forward")
+
+
 def test_what_cannot_be_taken_back_is_asked_first(clients: Clients, works: Works, fleet: Fleet) -> None:
     """The page says what will be lost, and does nothing yet."""
     run = works.move("acme", at="keep")

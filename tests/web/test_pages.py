@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from starlette.testclient import TestClient
 
+from kit import Project
 from shardwright.fleet import Fleet
 from shardwright.monitor.check import FleetCheck
 from shardwright.monitor.picture import Picture
@@ -248,6 +249,34 @@ def test_a_change_shows_its_lanes(clients: Clients, works: Works) -> None:
         f"25{THIN}% of all tenants",
     ):
         assert part in page, part
+
+
+def test_a_rebalance_shows_what_each_shard_carries_and_each_move(clients: Clients, works: Works) -> None:
+    """Before and after as bars that are told in words too, what is amiss first, a link to each move's run."""
+    run = works.rebalance()
+    page = text_of(clients.open(), f"/runs/{run}")
+    for part in (
+        "moving tenants", f"80{THIN}% → 4{THIN}%", "could not be", "it can&#39;t be moved",
+        "It leaves nobody on shard_0",
+        f'aria-label="shard_0: 180{THIN}% of its due before, 104{THIN}% after"', f'<a href="/runs/{run + 1}">',
+        "&lt;script&gt;",
+    ):  # fmt: skip
+        assert part in page, part
+    assert page.index("globex") < page.index("acme")
+    assert not re.search(r"\son\w+=|javascript:|<script>|style=", page)
+
+
+def test_the_plan_page_leads_to_the_open_rebalance(clients: Clients, project: Project, works: Works) -> None:
+    """Else it shows what one would move, or why that can't be said; nothing is measured for it."""
+    client = clients.open()
+    assert "has no [tenants]" in text_of(client, "/rebalance")
+    project.extra = '[tenants]\nroot = "orgs"\nkey = "org_id"'
+    project.write()
+    client = Clients(project.fleet()).open()
+    assert "There is nothing to move" in text_of(client, "/rebalance")
+    run = works.rebalance()
+    answer = client.get("/rebalance", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/runs/{run}")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,12 +22,15 @@ from shardwright.fleet import Fleet
 from shardwright.move import steps as moving
 from shardwright.move.store import Moves
 from shardwright.pg import locks
+from shardwright.rebalance import steps as balancing
+from shardwright.rebalance.store import NewLine, Rebalances
 from shardwright.runs.board import Board, Places
 from shardwright.runs.kinds import Kind, Progress
 from shardwright.runs.results import ShardResult, Status
 from shardwright.runs.store import Ledger, set_lock
 from web.fleets import BEFORE, HEAD
 
+HOSTILE = "<script>alert(1)</script>"
 _ROOM = Places(at_once=100, per_host=100)
 WORKER = "ops-2-26022-598ede"
 
@@ -181,6 +185,35 @@ class Works:
                 [run],
             )
             changes.order(run, "switch", share=0.25, by="ada")
+        return run
+
+    def rebalance(self, *, state: str = "moving") -> int:
+        """A rebalance: one tenant is moved, one could not be, one is to go; under way, or all moved that could be."""
+        away, there = self.names[0], self.names[1]
+        line = NewLine(1, "acme", away, there, 1, bytes=52_000_000, rows=120_000, load=0.2, why="it weighs the most")
+        lines = [line, replace(line, tenant="globex"), replace(line, round=2, tenant=HOSTILE)]
+        plan = {
+            "before": {"imbalance": 0.8, "loads": {away: 1.8, there: 0.2}},
+            "after": {"imbalance": 0.04, "loads": {away: 1.04, there: 0.96}},
+            "bound": {"imbalance": 0.01, "method": "relaxed"}, "bytes": 104_000_000, "seconds": 61.0, "gap_ms": 40.0,
+        }  # fmt: skip
+        run = self.durable(balancing.KIND, plan, target="3 moves")
+        with self.control() as control:
+            Rebalances(control, self.fleet.shard_set).create(run, lines, [away])
+        runner = self.begin(run)
+        self.steps(run, runner, begun="move")
+        move = self.move("acme", at="keep")
+        with self.control() as control:
+            rebalances = Rebalances(control, self.fleet.shard_set)
+            rebalances.begin(run, runner, 1, move)
+            rebalances.note(run, runner, 1, "moved")
+            rebalances.note(run, runner, 2, "refused", "it can't be moved")
+            if state == "moved":
+                rebalances.replan(run, runner, [], "an operator cancelled the rebalance")
+                rebalances.write_phase(run, runner, "moved", after=["moving"])
+        if state == "moved":
+            self.steps(run, runner, "move")
+            self.leave(run, runner, "waiting", "delete the rows?", waits_for="keep", at_most=86400)
         return run
 
     def _course(self, run: int) -> None:

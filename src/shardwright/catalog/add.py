@@ -62,9 +62,9 @@ def add_shard(config: Config, name: str, url: str, labels: dict[str, str]) -> Co
 
     `url` may hold `${NAME}`, which is written as it is. Raises what `plan_add` raises.
     """
-    with _alone_with(config.file):
+    with alone_with(config.file):
         now = configuration.load(config.file)
-        _replace(config.file, plan_add(now, name, url, labels).text)
+        put_in_place(config.file, plan_add(now, name, url, labels).text)
     return configuration.load(config.file)
 
 
@@ -95,8 +95,8 @@ def _text(value: str) -> str:
 
 
 @contextmanager
-def _alone_with(file: Path) -> Iterator[None]:
-    """Of two that add at once, one waits: through a lock on the folder, since the file itself is replaced."""
+def alone_with(file: Path) -> Iterator[None]:
+    """Of two that change it at once, one waits: through a lock on the folder, since the file itself is replaced."""
     folder = os.open(file.parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
@@ -105,8 +105,8 @@ def _alone_with(file: Path) -> Iterator[None]:
         os.close(folder)
 
 
-def _replace(file: Path, text: str) -> None:
-    """In place of the file, with its mode and owner, whole or not at all."""
+def put_in_place(file: Path, text: str) -> None:
+    """The text is in place of the file, with its mode and owner, whole or not at all."""
     present = file.stat()
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=".shardwright-") as folder:
         beside = Path(folder) / file.name

@@ -93,3 +93,9 @@ def look_for(connection: psycopg.Connection[Any], root: Root, tenant: str) -> Si
         return Sighting(tenant, why_none=explain(error).reason)
     assert row is not None  # noqa: S101 a SELECT from one row gives a row
     return Sighting(row[0], row[1])
+
+
+def is_empty(connection: psycopg.Connection[Any], root: Root) -> bool:
+    """Whether the table has no row. Raises psycopg.Error."""
+    row = connection.execute(_queries["is_empty"].format(table=root.table)).fetchone()
+    return bool(row and row[0])

@@ -31,3 +31,6 @@ COPY (SELECT {shard}, {key}::text FROM {table}) TO STDOUT
 -- name: look_for
 WITH asked AS MATERIALIZED (SELECT CAST(%(tenant)s::text AS {type}) AS id)
 SELECT asked.id::text, EXISTS (SELECT FROM {table} WHERE {key} = asked.id) FROM asked
+
+-- name: is_empty
+SELECT NOT EXISTS (SELECT FROM {table})

@@ -13,6 +13,7 @@ from shardwright import errors
 from shardwright.bluegreen.status import ChangeStatus, last_change_in
 from shardwright.catalog.changes import SINCE
 from shardwright.catalog.control import read_control, version
+from shardwright.catalog.store import takes_new
 from shardwright.config import FleetConfig
 from shardwright.migration.history import ScriptLocation, State, newest_revisions
 from shardwright.monitor.alerts import store
@@ -58,6 +59,7 @@ class Known:
     workers: tuple[WorkerSeen, ...] = ()
     moves: tuple[MoveStatus, ...] = ()
     change: ChangeStatus | None = None
+    closed: frozenset[str] = frozenset()  # shards that take no new tenants: they are to carry less than the others
     work: Work = field(default_factory=Work)
     alerts: tuple[Alert, ...] = ()
     over: tuple[Alert, ...] = ()
@@ -135,7 +137,7 @@ def take(fleet: FleetConfig, before: Picture | None = None, *, has_control: bool
         vitals=vitals,
         heads=_heads(fleet),
         skew=_skew(fleet, vitals, known.work),
-        uneven=uneven(vitals, most=fleet.config.monitor.uneven),
+        uneven=uneven([each for each in vitals if each.shard not in known.closed], most=fleet.config.monitor.uneven),
         runs=known.runs,
         open=known.open,
         workers=known.workers,
@@ -181,6 +183,7 @@ def _ask(control: psycopg.Connection[Any], shard_set: str) -> Known:
         workers=tuple(board.workers()),
         moves=tuple(open_moves_in(control, shard_set)),
         change=change if change and change.change.is_open else None,
+        closed=frozenset(name for name, is_open in takes_new(control, shard_set).items() if not is_open),
         work=work,
         alerts=firing,
         over=over,

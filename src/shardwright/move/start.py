@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -98,7 +98,7 @@ def plan_move(fleet: FleetConfig, tenant: str, options: MoveOptions) -> MovePlan
     """
     require_tenants(fleet.config)
     placement = _placement(fleet, tenant)
-    source, target = _shard(fleet, placement.shard), _shard(fleet, options.to)
+    source, target = shard_named(fleet, placement.shard), shard_named(fleet, options.to)
     if source == target:
         raise errors.UsageError(reason=f"tenant {tenant!r} is on {target.name} already", help="shardwright tenants")
     try:
@@ -114,6 +114,13 @@ def plan_move(fleet: FleetConfig, tenant: str, options: MoveOptions) -> MovePlan
     except psycopg.Error as error:
         shards = f"{source.name} and {target.name}"
         raise errors.ShardsSilent(action="a move", shards=shards, reason=explain(error).reason) from error
+
+
+Also = Callable[[psycopg.Connection[Any], int], None]
+
+
+def _nothing_more(control: psycopg.Connection[Any], run: int) -> None:
+    del control, run
 
 
 def require_sound(plan: MovePlan) -> None:
@@ -137,8 +144,8 @@ def _estimate(ground: Ground) -> Estimate | None:
         return None
 
 
-def start_move(fleet: FleetConfig, plan: MovePlan) -> int:
-    """The move is in the queue; gives its run's number.
+def start_move(fleet: FleetConfig, plan: MovePlan, also: Also = _nothing_more) -> int:
+    """The move is in the queue; gives its run's number. `also` is done in the transaction that makes the run.
 
     Raises MoveRefused, MoveUnderWay, ChangeUnderWay, ControlUnavailable.
     """
@@ -150,6 +157,7 @@ def start_move(fleet: FleetConfig, plan: MovePlan) -> int:
             KIND, plan.as_data(fleet), target=f"{plan.tenant} to {plan.target}", hosts=plan.hosts
         )
         Moves(control, fleet.shard_set).create(run, plan.tenant, plan.source, plan.target, plan.epoch, throttle)
+        also(control, run)
     return run
 
 
@@ -167,7 +175,7 @@ def _placement(fleet: FleetConfig, tenant: str) -> Placement:
     return found
 
 
-def _shard(fleet: FleetConfig, name: str) -> Shard:
+def shard_named(fleet: FleetConfig, name: str) -> Shard:
     """By its own name, and no pattern. Raises NoSuchShard."""
     for shard in fleet.shards:
         if shard.name == name:

@@ -25,7 +25,8 @@ _EXAMPLES = 10
 
 @dataclass(frozen=True)
 class TableProof:
-    """One table on one side: rows that were compared, their hash, and how many keys were left out as changed since."""
+    """One table on one side: rows that were compared, their hash, and how many keys were left out as changed since; a
+    table without a key is left out whole, and counts as one."""
 
     table: str
     rows: int
@@ -152,7 +153,7 @@ def _prove(connection: psycopg.Connection[Any], table: MovedTable, out: sql.Comp
 
 def _count_out(table: MovedTable, queue: sql.Composable) -> sql.Composed:
     if not table.key:
-        return sql.SQL("SELECT 0").format()
+        return sql.SQL("SELECT 1").format()
     return sql.SQL("SELECT count(*) FROM (SELECT DISTINCT {} FROM {}) AS _").format(table.keys, queue)
 
 

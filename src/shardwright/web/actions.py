@@ -12,17 +12,19 @@ from dataclasses import dataclass
 from shardwright.bluegreen.status import ChangeStatus
 from shardwright.fleet import Fleet
 from shardwright.move.status import MoveStatus
+from shardwright.rebalance.status import RebalanceStatus
 from shardwright.runs.board import DurableRun, StepRecord
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A durable run with what is known of it: its steps, and the move or the change that it is."""
+    """A durable run with what is known of it: its steps, and the move, change or rebalance that it is."""
 
     run: DurableRun
     steps: tuple[StepRecord, ...] = ()
     move: MoveStatus | None = None
     change: ChangeStatus | None = None
+    rebalance: RebalanceStatus | None = None
 
     @property
     def is_past_final(self) -> bool:
@@ -70,7 +72,7 @@ def _of_any_run(subject: Subject) -> Iterable[Action]:
         yield Action("pause", "Pause", f"runs pause {run.id}", lambda fleet, _: fleet.pause(run.id))
     if run.state in ("paused", "parked"):
         yield Action("resume", "Resume", f"runs resume {run.id}", lambda fleet, _: fleet.resume(run.id))
-    if run.state == "waiting" and subject.move is None:
+    if run.state == "waiting" and subject.move is None and subject.rebalance is None:
         yield Action(
             "approve", f"Approve {run.waits_for}", f"runs approve {run.id}", lambda fleet, _: fleet.approve(run.id),
             _NO_WAY_BACK if subject.waits_for_final else "",
@@ -85,6 +87,8 @@ def _of_its_kind(subject: Subject) -> Iterable[Action]:
         return _of_a_move(subject.move)
     if subject.change is not None:
         return _of_a_change(subject.change)
+    if subject.rebalance is not None:
+        return _of_a_rebalance(subject.rebalance)
     return _of_another(subject)
 
 
@@ -131,4 +135,25 @@ def _of_a_change(found: ChangeStatus) -> Iterable[Action]:
         yield Action(
             "finish", "Finish", "bluegreen finish", lambda fleet, _: fleet.ask_finish_bluegreen(),
             "The way back is closed for good. The blue shards only read from then on.",
+        )  # fmt: skip
+
+
+def _of_a_rebalance(found: RebalanceStatus) -> Iterable[Action]:
+    phase, is_going_back = found.rebalance.phase, found.run.direction == "back" or found.run.wish == "cancel"
+    if phase == "moving" and not is_going_back:
+        yield Action(
+            "cancel", "Cancel", "rebalance cancel", lambda fleet, _: fleet.ask_cancel_rebalance(),
+            "No further move is begun. Tenants that are not switched yet stay where they are; those that were moved "
+            "stay moved, and can still be taken back.",
+        )  # fmt: skip
+    if phase in ("moving", "stopping", "moved") and not is_going_back:
+        yield Action(
+            "undo", "Undo", "rebalance undo", lambda fleet, _: fleet.ask_undo_rebalance(),
+            "Every tenant that was moved goes back to where it was, the last one first, with everything that it has "
+            "written since. Each can't write for some milliseconds meanwhile.",
+        )  # fmt: skip
+    if phase == "moved" and not is_going_back:
+        yield Action(
+            "finish", "Finish", "rebalance finish", lambda fleet, _: fleet.ask_finish_rebalance(),
+            "The ways back are closed: the rows of all tenants that were moved are deleted where they were, for good.",
         )  # fmt: skip

@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 from shardwright import errors
 from shardwright.web import api, live
 from shardwright.web.guard import Guard, Hosts
-from shardwright.web.pages import acting, alerts, check, fleet, runs, tenants
+from shardwright.web.pages import acting, alerts, check, fleet, rebalance, runs, tenants
 from shardwright.web.site import HERE, Site
 
 _PAGES: tuple[tuple[str, Callable[..., Any]], ...] = (
@@ -31,6 +31,7 @@ _PAGES: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("/runs/{number}", runs.run),
     ("/runs/{number}/{action}", acting.confirm),
     ("/moves", runs.of_tenant),
+    ("/rebalance", rebalance.rebalance),
     ("/check", check.check),
     ("/tenants", tenants.tenants),
     ("/tenant", tenants.tenant),
@@ -52,7 +53,14 @@ _ACTS: tuple[tuple[str, Callable[..., Any]], ...] = (
     ("/sign-out", acting.sign_out),
     ("/runs/{number}/{action}", acting.act),
 )
-_GONE = (errors.NoSuchRun, errors.NoSuchMove, errors.NoSuchChange, errors.NoSuchTenant, errors.NoSuchShard)
+_GONE = (
+    errors.NoSuchRun,
+    errors.NoSuchMove,
+    errors.NoSuchChange,
+    errors.NoSuchRebalance,
+    errors.NoSuchTenant,
+    errors.NoSuchShard,
+)
 
 
 def make_app(site: Site, hosts: Hosts, *, is_private: bool) -> Starlette:

@@ -31,6 +31,7 @@ PAGES = (
     ("/", "Fleet"),
     ("/work", "Work"),
     ("/runs", "Ledger"),
+    ("/rebalance", "Rebalance"),
     ("/check", "Check"),
     ("/tenants", "Tenants"),
     ("/alerts", "Alerts"),

@@ -1,4 +1,4 @@
-"""`shards`, `shards check`, `shards add`."""
+"""`shards`, `shards check`, `shards add`; and a shard's last days: `drain`, `undrain`, `remove`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import typer
 
 from shardwright import errors
 from shardwright.cli.app import app, command
+from shardwright.cli.commands.move import Allow, Keep, Rate, Streams
+from shardwright.cli.commands.rebalance import Detach, To, carry_or_detach, move_options
 from shardwright.cli.commands.schema import Shards
+from shardwright.cli.completion import shard_names
+from shardwright.cli.rebalances import tell_proposal
 from shardwright.cli.screen import Screen
 from shardwright.cli.words import counted, size
 from shardwright.runs.results import ShardResult, revisions_text
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
     from shardwright.fleet import Fleet
     from shardwright.shard import Shard
 
-group = typer.Typer(help="The shards: list, check, add.")
+group = typer.Typer(help="The shards: list, check, add, drain, remove.")
 app.add_typer(group, name="shards")
 
 
@@ -95,6 +99,66 @@ def add(
     screen.line(f"added {name} to {fleet.config.file}", important=True)
     _tell_health(screen, health)
     return 0 if health.is_well else 1
+
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The shard's name.", autocompletion=shard_names)]
+
+
+@command(
+    group,
+    "drain",
+    changes=True,
+    examples=("shardwright shards drain shard_2", "shardwright shards drain shard_2 --to shard_7 --detach"),
+)
+def drain(
+    screen: Screen,
+    name: Name,
+    *,
+    to: To = None,
+    keep: Keep = None,
+    streams: Streams = None,
+    rate: Rate = None,
+    allow: Allow = None,
+    detach: Detach = False,
+) -> int:
+    """Close a shard to new tenants, and move those it has to the others, as a rebalance."""
+    fleet = screen.fleet()
+    options = move_options(to=to, keep=keep, streams=streams, rate=rate, allow=allow, empty=[name])
+    if screen.dry_run:
+        return tell_proposal(screen, fleet.plan_drain(options, measure=False))
+    proposal, run = fleet.drain(options)
+    screen.line(f"{name} takes no new tenants", important=True)
+    if run is not None:
+        return carry_or_detach(screen, fleet, proposal, run, detach=detach)
+    code = tell_proposal(screen, proposal)
+    if not code:
+        screen.line(f"  nobody is to be moved; try: shardwright shards remove {name}", important=True)
+    return code
+
+
+@command(group, "undrain", changes=True, examples=("shardwright shards undrain shard_2",))
+def undrain(screen: Screen, name: Name) -> int:
+    """Open a shard to new tenants again."""
+    fleet = screen.fleet()
+    if not screen.dry_run:
+        fleet.undrain(name)
+    screen.document({"shard": name, "takes_new": True, "dry_run": screen.dry_run})
+    screen.line(f"{name} {'would take' if screen.dry_run else 'takes'} new tenants", important=True)
+    return 0
+
+
+@command(group, "remove", changes=True, examples=("shardwright shards remove shard_2",))
+def remove(screen: Screen, name: Name) -> int:
+    """Take a shard that nobody is on out of the configuration file and the fleet; its database is left as it is."""
+    fleet = screen.fleet()
+    if screen.dry_run:
+        fleet.require_removable(name)
+    else:
+        fleet.remove_shard(name)
+    screen.document({"removed": name, "file": str(fleet.config.file), "dry_run": screen.dry_run})
+    done = "would take" if screen.dry_run else "took"
+    screen.line(f"{done} {name} out of {fleet.config.file}; its database is left as it is", important=True)
+    return 0
 
 
 def _label(text: str) -> tuple[str, str]:

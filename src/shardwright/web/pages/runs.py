@@ -18,12 +18,16 @@ from shardwright.runs.store import Run
 from shardwright.shard import as_people_count
 from shardwright.web import words
 from shardwright.web.actions import Subject, actions
+from shardwright.web.pages.rebalance import bars, shown
 from shardwright.web.plots import Plot, plot, rates
 from shardwright.web.site import Site, number_in, number_of
 
 AT_ONCE = 50
 SILENT = 60  # seconds after which a worker that said nothing is not counted on
-_KINDS = {"move": "Move", "bluegreen": "Blue-green change", "migrate": "Rollout", "rollback": "Rollback"}
+_KINDS = {
+    "move": "Move", "bluegreen": "Blue-green change", "rebalance": "Rebalance", "migrate": "Rollout",
+    "rollback": "Rollback",
+}  # fmt: skip
 _FEW = 200  # shards of a wave that are told by name
 
 
@@ -96,6 +100,7 @@ def subject_of(site: Site, run: Run) -> Subject | None:
         tuple(site.fleet.steps(run.id)),
         site.fleet.move_of_run(run.id) if run.kind == "move" else None,
         site.fleet.change_of_run(run.id) if run.kind == "bluegreen" else None,
+        site.fleet.rebalance_of_run(run.id) if run.kind == "rebalance" else None,
     )
 
 
@@ -107,6 +112,8 @@ def _durable_told(site: Site, subject: Subject) -> dict[str, Any]:
         "events": list(reversed(site.fleet.recent_events(number))),
         "plots": [*plots_of(course, subject.steps), *(_lags_of(site, subject.run) if subject.change else ())],
         "eta": site.fleet.eta(number) if subject.run.state == "running" else None,
+        "bars": bars(subject.run.plan) if subject.rebalance else [],
+        "lines": shown(subject.rebalance.lines) if subject.rebalance else [],
         "workers": sum(worker.silent < SILENT for worker in site.fleet.workers()),
     }
 
