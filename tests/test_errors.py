@@ -14,6 +14,7 @@ from shardwright import errors
 SAMPLES: dict[str, Any] = {
     "str": "a {name} with braces",
     "int": 7,
+    "int | str": 7,
     "float": 2.5,
     "Path": Path("/somewhere"),
     "list[ConfigError]": [errors.MissingKey(file="f", key="k")],

@@ -43,6 +43,12 @@ def test_a_rebalance_from_the_plan_to_the_end(make_estate: MakeEstate) -> None:
     assert "nothing to move" in told(estate, "rebalance", "start")
 
 
+def test_a_tenant_larger_than_a_shard_is_not_blamed_on_the_plan(make_estate: MakeEstate) -> None:
+    """What nobody can even out is told apart from what a rebalance can."""
+    estate = make_estate({"shard_0": (400, 20, 20), "shard_1": (20,)})
+    assert "for one of its tenants is more than a full shard" in told(estate, "rebalance", "plan")
+
+
 def test_a_dry_run_changes_nothing(make_estate: MakeEstate) -> None:
     """It measures nothing either: databases and file are as they were."""
     estate = make_estate()
