@@ -126,6 +126,7 @@ def test_a_shard_that_has_filled_up_meanwhile_gets_nobody(make_estate: MakeEstat
     assert [line.state for line in found.lines] == ["moved"] + ["dropped"] * (len(found.lines) - 1)
 
 
+@pytest.mark.faults
 def test_a_tenant_that_the_preflight_refuses_is_named_and_the_others_go(make_estate: MakeEstate) -> None:
     """The run ends with 1, the tenant stays, and is not planned again."""
     estate = make_estate(extra=ONE_BY_ONE)
@@ -146,6 +147,7 @@ def test_a_tenant_that_the_preflight_refuses_is_named_and_the_others_go(make_est
     estate.require_all()
 
 
+@pytest.mark.faults
 def test_a_move_that_fails_is_named_and_the_others_go(make_estate: MakeEstate) -> None:
     """It is parked with its reason, its tenant works on where it is; an undo takes it back with the others."""
     estate = make_estate(extra=ONE_BY_ONE)
@@ -223,6 +225,7 @@ def test_a_role_that_owns_the_tables_and_is_no_superuser_is_enough(make_estate: 
     estate.require_all()
 
 
+@pytest.mark.faults
 def test_workers_carry_the_moves_where_there_are_any(make_estate: MakeEstate) -> None:
     """The rebalance leaves each move to them for a moment; one that none has taken it carries itself."""
     estate = make_estate(extra=ONE_BY_ONE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -177,6 +178,20 @@ def test_an_open_page_shows_the_next_picture_and_leaves_the_reader_alone(
         assert page.locator("#q").input_value() == "shard_1"
         assert page.title().startswith("(1 down)")
         reader.has_no_complaint()
+
+
+@pytest.mark.parametrize("script", ["page.js", "vendor/htmx.min.js", "vendor/hx-sse.min.js"])
+def test_a_page_is_live_whichever_script_comes_last(browser: Browser, busy: tuple[Fleet, Works], script: str) -> None:
+    """One that is half a second behind the others misses nothing, and is missed by none."""
+
+    def late(route: Any) -> None:
+        time.sleep(0.5)
+        route.continue_()
+
+    with showing(busy[0], fleets.picture(2)) as made, reading(browser, made.url) as reader:
+        reader.page.route(f"**/static/{script}", late)
+        page = reader.open("/")
+        expect(page.locator("#link")).to_have_text("Live")
 
 
 def test_a_page_hears_of_a_run_that_goes_on(browser: Browser, busy: tuple[Fleet, Works]) -> None:
