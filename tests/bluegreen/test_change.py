@@ -65,6 +65,7 @@ def test_two_shards_become_three_of_another_shape_and_go_back_half_way(make_chan
     assert not any(map(arena.is_there, arena.green))
 
 
+@pytest.mark.faults
 def test_three_shards_become_one_and_three_again(make_changing: MakeChanging) -> None:
     """Undone when all were at green: blue has what was written there meanwhile, and it mirrored green before."""
     arena = make_changing(3, 1)
@@ -79,6 +80,7 @@ def test_three_shards_become_one_and_three_again(make_changing: MakeChanging) ->
     arena.require_nothing_left()
 
 
+@pytest.mark.faults
 def test_nothing_is_lost_where_nobody_was_switched(make_changing: MakeChanging) -> None:
     """Green mirrors blue, in another shape; then the change is taken back."""
     arena = make_changing(2, 1, shaped=True)

@@ -189,7 +189,6 @@ CLEAN = [
     "after capture.forget 3",
     "before Changes.write_phase 2",
 ]
-DECIDED = "after Changes.switch 1"
 FAULTS: dict[str, Callable[[FrailChange], None]] = {
     **{f"{name} is killed": lambda arena, name=name: arena.crash(name) for name in SERVERS},  # type: ignore[misc]
     **{f"sessions at {name} end": lambda arena, name=name: arena.end_sessions(name) for name in SERVERS},  # type: ignore[misc]
@@ -287,10 +286,8 @@ def test_the_carrier_is_killed_while_green_is_filled(make_frail: MakeFrail, poin
     arena.end_it(run, "undo" if THERE.index(point) % 2 else "finish")
 
 
-@pytest.mark.parametrize(
-    "point",
-    [pytest.param(p, marks=() if p == DECIDED else pytest.mark.faults) for p in (*SWITCH, *EVERYBODY)],
-)
+@pytest.mark.faults
+@pytest.mark.parametrize("point", [*SWITCH, *EVERYBODY])
 def test_the_carrier_is_killed_while_tenants_are_switched(make_frail: MakeFrail, point: str) -> None:
     """Between the decision and what follows from it, too: the next one does what was decided, and proves it."""
     arena = make_frail()

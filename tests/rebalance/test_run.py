@@ -86,6 +86,7 @@ def test_who_waits_for_his_turn_is_not_begun_by_a_rebalance_that_is_paused(make_
 # --- what has changed meanwhile -------------------------------------------------------------------
 
 
+@pytest.mark.faults
 def test_a_tenant_that_was_moved_by_hand_is_planned_around(make_estate: MakeEstate) -> None:
     """Before its turn came: the rest is planned anew, and it stays where the operator has put it."""
     estate = make_estate(extra=ONE_BY_ONE)

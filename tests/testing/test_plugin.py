@@ -148,6 +148,7 @@ def test_the_pages_first_example_passes(application: Path) -> None:
     assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
+@pytest.mark.faults
 def test_the_pages_example_for_unittest_cleans_and_closes(application: Path) -> None:
     """With tests that write: each finds the fleet clean, without pytest."""
     tests = """
