@@ -46,7 +46,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Shipped:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory, shipped: Shipped) -> Path:
-    """An environment with the wheel that pip makes of the sdist, the extras of the tutorial, pytest, nothing besides."""
+    """An environment with the wheel that pip makes of the sdist, the extras of the tutorial, and pytest."""
     return _environment(tmp_path_factory.mktemp("newcomer"), f"{shipped.sdist}[embedded,lint]", "pytest")
 
 
